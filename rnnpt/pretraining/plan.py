@@ -1,0 +1,251 @@
+"""A training plan is data: phases in order, carried out, recorded and resumed by one runner.
+
+A plain training is a plan of one phase. One epoch is one call of Keras' `fit`, so what an epoch
+computes depends on (seed, phase, epoch, step) and on nothing that lived in the process before it.
+"""
+import contextlib
+import copy
+import dataclasses
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from rnnpt.datasets import Sequences
+from rnnpt.pretraining.error import DivergenceError, PlanError, TrainingInterrupted
+from rnnpt.pretraining.record import Progress, Row, RunFolder, identify
+
+Source = Callable[[], Sequences]
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """One stretch of training: what trains, on which data, for how long.
+
+    Args:
+        name: Of the phase, in the log.
+        data: Key of `sources` in `run_plan`.
+        epochs: Most passes over the data.
+        optimizer: Keras optimizer, or its config as `keras.optimizers.serialize` gives it; kept as
+            the config, so each run of the phase begins with a fresh one. Every epoch is one `fit`:
+            an optimizer that averages weights puts its average in at every epoch's end.
+        batch_size: Rows of a batch (B).
+        segment_length: Most steps of truncated back-propagation (T).
+        patience: Epochs without a better validation log-likelihood after which the phase ends and
+            its best weights come back; None trains all epochs and keeps the last weights.
+
+    Raises:
+        PlanError: If a count is less than 1, or `optimizer` is no Keras optimizer.
+
+    Example:
+        >>> phase = Phase("fine-tune", "train", 200, keras.optimizers.Adam(0.001), patience=20)
+        >>> phase.optimizer["class_name"]
+        'Adam'
+    """
+
+    name: str
+    data: str
+    epochs: int
+    optimizer: Any
+    batch_size: int = 16
+    segment_length: int = 100
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("epochs", "batch_size", "segment_length", "patience"):
+            value = getattr(self, field)
+            if value is None and field == "patience":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise PlanError(f"`{field}` must be an integer of at least 1. Received: "
+                                f"{field}={value!r}. Pass a positive number.")
+        if isinstance(self.optimizer, keras.optimizers.Optimizer):
+            object.__setattr__(self, "optimizer", keras.optimizers.serialize(self.optimizer))
+        elif not isinstance(self.optimizer, dict) or "class_name" not in self.optimizer:
+            raise PlanError("`optimizer` must be a Keras optimizer or its serialised config. "
+                            f"Received: optimizer={self.optimizer!r}. Pass for example "
+                            "keras.optimizers.Adam(0.001).")
+
+    def new_optimizer(self) -> keras.optimizers.Optimizer:
+        """Make the phase's optimizer.
+
+        Returns:
+            An optimizer that has accumulated nothing.
+        """
+        # Keras changes the dictionary it is given.
+        return keras.optimizers.deserialize(copy.deepcopy(self.optimizer))
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanResult:
+    """What a plan did.
+
+    Args:
+        history: A row an epoch: phase, epoch (from 1, within its phase), updates (of the weights,
+            since the plan began), seconds, loss, log_likelihood, and `val_` columns.
+        best: The row of the last phase's best epoch by validation; without one, of its last.
+    """
+
+    history: list[Row]
+    best: Row
+
+
+def run_plan(model: keras.Model, phases: Sequence[Phase], sources: Mapping[str, Source],
+             valid: Sequences | None, seed: int, directory: Path | None = None,
+             progress: bool | None = None) -> PlanResult:
+    """Carry out a plan; where `directory` holds a part of the same plan, go on from there.
+
+    A run that was killed and called again ends with the same weights, bit for bit, as one that was
+    not (on one machine, with one setting of threads).
+
+    Args:
+        model: A `SequenceModel`; built if it is not, compiled anew for every phase.
+        phases: The phases in order.
+        sources: What makes the data that phases name; called only when a phase needs it, and once.
+        valid: Data of the validation after every epoch, or None.
+        seed: At least 0; draws the order of pieces. The model's own draws follow the model's seed
+            and the optimizer's iterations.
+        directory: The run folder (see `RunFolder`), or None to keep nothing.
+        progress: True for bars, False for one line a phase, None for bars on a terminal only.
+
+    Returns:
+        The history, with what earlier calls did; `model` is left with the last phase's weights.
+
+    Raises:
+        PlanError: If phases, sources, validation and seed do not fit each other.
+    """
+    _check_plan(phases, sources, valid, seed)
+    run = _Run(model, phases, sources, valid, seed, sys.stdout.isatty() if progress is None
+               else progress)
+    # The last phase's data are the data themselves: the cheapest to ask for their width.
+    model.build_for((valid or run.sequences(phases[-1])).num_visible)
+    if directory is not None:
+        run.resume(RunFolder(Path(directory)))
+    for index in range(run.state.phase, len(phases)):
+        if run.state.phase != index:
+            run.state.begin_phase(index)
+        run.train(phases[index])
+    last = [row for row in run.state.history if row["phase"] == phases[-1].name]
+    return PlanResult(run.state.history, last[run.state.best_epoch - 1])
+
+
+class _Run:
+    """A plan under way."""
+
+    def __init__(self, model: keras.Model, phases: Sequence[Phase], sources: Mapping[str, Source],
+                 valid: Sequences | None, seed: int, bars: bool) -> None:
+        self.model, self.phases, self.sources = model, phases, sources
+        self.validation = None if valid is None else valid.pieces()
+        self.seed, self.bars = seed, bars
+        self.state, self.folder = Progress(), None
+        self._made: dict[str, Sequences] = {}
+
+    def resume(self, folder: RunFolder) -> None:
+        """Go on with what the folder holds, and keep everything there from now on."""
+        phases = [dataclasses.asdict(phase) for phase in self.phases]
+        folder.claim(identify(self.model, phases, self.seed))
+        self.folder: RunFolder | None = folder
+        saved = folder.load()
+        if saved is not None:
+            self.state = saved
+            _assign(self.model.variables, saved.weights)
+
+    def sequences(self, phase: Phase) -> Sequences:
+        if phase.data not in self._made:
+            self._made[phase.data] = self.sources[phase.data]()
+        return self._made[phase.data]
+
+    def train(self, phase: Phase) -> None:
+        """Carry out what is left of a phase."""
+        if not self._is_over(phase):
+            self.model.compile(optimizer=phase.new_optimizer())
+            self.model.optimizer.build(self.model.trainable_variables)
+            if self.state.optimizer:
+                _assign(self.model.optimizer.variables, self.state.optimizer)
+            with self._interruptible(phase), self._bar(phase) as bar:
+                while not self._is_over(phase):
+                    row = self._train_epoch(phase)
+                    bar.update()
+                    bar.set_postfix({name: f"{row[name]:.3f}" for name in row if name != "loss"
+                                     and name.endswith(("loss", "log_likelihood"))})
+            if not self.bars:
+                print(f"{phase.name}: {self.state.epoch} epochs, "
+                      + ", ".join(f"{name} {value:.4f}" for name, value in row.items()
+                                  if isinstance(value, float) and name != "seconds"), flush=True)
+        if phase.patience is not None:
+            _assign(self.model.variables, self.state.best_weights)
+
+    def _is_over(self, phase: Phase) -> bool:
+        is_patience_over = phase.patience is not None and self.state.waited >= phase.patience
+        return self.state.epoch >= phase.epochs or is_patience_over
+
+    def _train_epoch(self, phase: Phase) -> Row:
+        state, model, began = self.state, self.model, time.perf_counter()
+        seed = int(np.random.SeedSequence([self.seed, state.phase]).generate_state(1)[0])
+        batches = self.sequences(phase).segments(
+            phase.segment_length, phase.batch_size, seed=seed, first_epoch=state.epoch)
+        logs = model.fit(batches, validation_data=self.validation, initial_epoch=state.epoch,
+                         epochs=state.epoch + 1, shuffle=False, verbose=0).history
+        row: Row = {"phase": phase.name, "epoch": state.epoch + 1,
+                    "updates": state.updates + int(model.optimizer.iterations),
+                    "seconds": time.perf_counter() - began}
+        row.update({name: float(values[-1]) for name, values in logs.items()})
+        if not math.isfinite(row["loss"]):
+            raise DivergenceError(
+                f"`loss` must stay finite. Received: loss={row['loss']} in epoch {row['epoch']} of "
+                f"phase {phase.name!r}. Lower the learning rate or clip gradients.")
+        score = row.get("val_log_likelihood")
+        is_best = state.add(row, score, _values(model.variables), _values(model.optimizer.variables))
+        if self.folder is not None:
+            if is_best and phase is self.phases[-1]:
+                self.folder.save_best(model)
+            self.folder.save(state)
+        return row
+
+    @contextlib.contextmanager
+    def _interruptible(self, phase: Phase) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            kept = ("nothing is kept without a run folder" if self.folder is None else
+                    f"the same call goes on from there in {self.folder.path}")
+            raise TrainingInterrupted(f"Stopped in phase {phase.name!r} after epoch "
+                                      f"{self.state.epoch} of {phase.epochs}: {kept}.") from error
+
+    def _bar(self, phase: Phase) -> tqdm:
+        return tqdm(desc=phase.name, total=phase.epochs, initial=self.state.epoch, unit="epoch",
+                    file=sys.stdout, disable=not self.bars)
+
+
+def _check_plan(phases: Sequence[Phase], sources: Mapping[str, Source], valid: Sequences | None,
+                seed: int) -> None:
+    """Refuse what would fail only later."""
+    if not phases:
+        raise PlanError("`phases` must hold at least one phase. Received: none. Add a Phase.")
+    if seed < 0:
+        raise PlanError(f"`seed` must be at least 0. Received: seed={seed}. Pass another one.")
+    names = [phase.name for phase in phases]
+    if len(set(names)) < len(names):
+        raise PlanError(f"`phases` must have different names. Received: {names}. Rename one.")
+    for phase in phases:
+        if phase.data not in sources:
+            raise PlanError(f"`data` must be a key of `sources`. Received: data={phase.data!r} in "
+                            f"phase {phase.name!r}, sources {sorted(sources)}. Add a source.")
+        if phase.patience is not None and valid is None:
+            raise PlanError(f"`patience` needs validation data. Received: patience={phase.patience} "
+                            f"in phase {phase.name!r} and valid=None. Pass `valid`.")
+
+
+def _values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
+    return [np.array(variable) for variable in variables]
+
+
+def _assign(variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
