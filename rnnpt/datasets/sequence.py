@@ -191,7 +191,11 @@ class Sequences:
             "mask": tf.TensorSpec((batch_size, None), tf.bool),
             "starts": tf.TensorSpec((batch_size,), tf.bool),
         }).apply(tf.data.experimental.assert_cardinality(num_batches))
-        return dataset.prefetch(PREFETCHED_BATCHES) if prefetch else dataset
+        if prefetch:
+            return dataset.prefetch(PREFETCHED_BATCHES)
+        options = tf.data.Options()
+        options.experimental_optimization.inject_prefetch = False
+        return dataset.with_options(options)
 
 
 @dataclass(frozen=True)
