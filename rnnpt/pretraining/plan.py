@@ -39,11 +39,13 @@ class Phase:
         segment_length: Most steps of truncated back-propagation (T).
         patience: Epochs without a better validation log-likelihood after which the phase ends and
             its best weights come back; None trains all epochs and keeps the last weights.
+        recipe: How its data are made, for the record; a run with another recipe is another run.
 
     Raises:
         PlanError: If a count is less than 1, or `optimizer` is no Keras optimizer.
 
     Example:
+        >>> import keras
         >>> phase = Phase("fine-tune", "train", 200, keras.optimizers.Adam(0.001), patience=20)
         >>> phase.optimizer["class_name"]
         'Adam'
@@ -56,6 +58,7 @@ class Phase:
     batch_size: int = 16
     segment_length: int = 100
     patience: int | None = None
+    recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for field in ("epochs", "batch_size", "segment_length", "patience"):
@@ -143,14 +146,15 @@ class _Run:
         self.model, self.phases, self.sources = model, phases, sources
         self.validation = None if valid is None else valid.pieces()
         self.seed, self.bars = seed, bars
-        self.state, self.folder = Progress(), None
+        self.state = Progress()
+        self.folder: RunFolder | None = None
         self._made: dict[str, Sequences] = {}
 
     def resume(self, folder: RunFolder) -> None:
         """Go on with what the folder holds, and keep everything there from now on."""
         phases = [dataclasses.asdict(phase) for phase in self.phases]
         folder.claim(identify(self.model, phases, self.seed))
-        self.folder: RunFolder | None = folder
+        self.folder = folder
         saved = folder.load()
         if saved is not None:
             self.state = saved
@@ -170,14 +174,11 @@ class _Run:
                 _assign(self.model.optimizer.variables, self.state.optimizer)
             with self._interruptible(phase), self._bar(phase) as bar:
                 while not self._is_over(phase):
-                    row = self._train_epoch(phase)
+                    self._train_epoch(phase)
+                    bar.set_postfix_str(_figures(self.state), refresh=False)
                     bar.update()
-                    bar.set_postfix({name: f"{row[name]:.3f}" for name in row if name != "loss"
-                                     and name.endswith(("loss", "log_likelihood"))})
             if not self.bars:
-                print(f"{phase.name}: {self.state.epoch} epochs, "
-                      + ", ".join(f"{name} {value:.4f}" for name, value in row.items()
-                                  if isinstance(value, float) and name != "seconds"), flush=True)
+                print(f"{phase.name}: {self.state.epoch} epochs, {_figures(self.state)}", flush=True)
         if phase.patience is not None:
             _assign(self.model.variables, self.state.best_weights)
 
@@ -185,7 +186,7 @@ class _Run:
         is_patience_over = phase.patience is not None and self.state.waited >= phase.patience
         return self.state.epoch >= phase.epochs or is_patience_over
 
-    def _train_epoch(self, phase: Phase) -> Row:
+    def _train_epoch(self, phase: Phase) -> None:
         state, model, began = self.state, self.model, time.perf_counter()
         seed = int(np.random.SeedSequence([self.seed, state.phase]).generate_state(1)[0])
         batches = self.sequences(phase).segments(
@@ -196,17 +197,18 @@ class _Run:
                     "updates": state.updates + int(model.optimizer.iterations),
                     "seconds": time.perf_counter() - began}
         row.update({name: float(values[-1]) for name, values in logs.items()})
-        if not math.isfinite(row["loss"]):
-            raise DivergenceError(
-                f"`loss` must stay finite. Received: loss={row['loss']} in epoch {row['epoch']} of "
-                f"phase {phase.name!r}. Lower the learning rate or clip gradients.")
-        score = row.get("val_log_likelihood")
-        is_best = state.add(row, score, _values(model.variables), _values(model.optimizer.variables))
+        for name in logs:
+            if not math.isfinite(row[name]):
+                raise DivergenceError(
+                    f"`{name}` must stay finite. Received: {name}={row[name]} in epoch "
+                    f"{row['epoch']} of phase {phase.name!r}. Lower the learning rate or clip "
+                    "gradients.")
+        is_best = state.add(row, row.get("val_log_likelihood"), _values(model.variables),
+                            _values(model.optimizer.variables))
         if self.folder is not None:
             if is_best and phase is self.phases[-1]:
                 self.folder.save_best(model)
             self.folder.save(state)
-        return row
 
     @contextlib.contextmanager
     def _interruptible(self, phase: Phase) -> Iterator[None]:
@@ -238,8 +240,14 @@ def _check_plan(phases: Sequence[Phase], sources: Mapping[str, Source], valid: S
             raise PlanError(f"`data` must be a key of `sources`. Received: data={phase.data!r} in "
                             f"phase {phase.name!r}, sources {sorted(sources)}. Add a source.")
         if phase.patience is not None and valid is None:
-            raise PlanError(f"`patience` needs validation data. Received: patience={phase.patience} "
-                            f"in phase {phase.name!r} and valid=None. Pass `valid`.")
+            raise PlanError("`patience` must be None without validation. Received: patience="
+                            f"{phase.patience} in phase {phase.name!r}. Pass `valid`.")
+
+
+def _figures(state: Progress) -> str:
+    row = state.history[-1]
+    return ", ".join(f"{name} {row[name]:.3f}"
+                     for name in ("loss", "log_likelihood", "val_log_likelihood") if name in row)
 
 
 def _values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""What a run keeps: where it stands (one file, replaced in one move), its log and its best weights."""
+"""What a run keeps: where it stands (one file, replaced in one move), its log, its best weights."""
 import csv
 import dataclasses
 import json
