@@ -23,7 +23,7 @@ lint: $(VENV)/.ready-lint
 	$(VENV)/bin/flake8
 	$(VENV)/bin/isort --check-only .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/lint-imports
+	$(VENV)/bin/lint-imports --no-logo
 
 clean:
 	rm -rf $(VENV) build dist demo rnnpt.egg-info
