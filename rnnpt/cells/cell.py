@@ -1,0 +1,171 @@
+"""What every cell shares: the learned initial state, and the run over a whole sequence."""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+
+class Cell(keras.layers.Layer):
+    """A recurrence, usable in a `SequenceModel` and in `keras.layers.RNN`.
+
+    A subclass gives `project_inputs`, the part of a step that does not depend on the state and is
+    done for all steps in one matrix product, and `advance`, the rest of the step. Where the output
+    is not the first state, it gives `output` too.
+
+    Args:
+        state_sizes: number of units of each state tensor.
+        **kwargs: of `keras.layers.Layer`.
+    """
+
+    def __init__(self, state_sizes: Sequence[int], **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        for size in state_sizes:
+            if not isinstance(size, int) or size < 1:
+                raise ValueError(
+                    f"{type(self).__name__}: every number of units must be a positive integer, "
+                    f"got {size!r}; give the number of recurrent units, such as 100")
+        self.state_size = list(state_sizes)
+        self.output_size = self.state_size[0]
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the learned initial state.
+
+        Args:
+            input_shape: shape of the frames (..., V).
+        """
+        self.initial_state = [
+            self.add_weight(name=f"initial_state_{i}", shape=(size,), initializer="zeros")
+            for i, size in enumerate(self.state_size)]
+        super().build(input_shape)
+
+    def get_initial_state(self, batch_size: int | tf.Tensor) -> list[tf.Tensor]:
+        """The learned state before the first frame, the same for every row.
+
+        Args:
+            batch_size: B.
+
+        Returns:
+            State tensors (B, S_i).
+        """
+        return [
+            tf.broadcast_to(tf.convert_to_tensor(variable), [batch_size, size])
+            for variable, size in zip(self.initial_state, self.state_size)]
+
+    def project_inputs(self, frames: tf.Tensor) -> tf.Tensor:
+        """The part of a step that does not depend on the state.
+
+        Args:
+            frames: (..., V).
+
+        Returns:
+            Whatever `advance` takes, with the leading axes of `frames`.
+
+        Raises:
+            NotImplementedError: in the base class.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no project_inputs")
+
+    def advance(self, projected: tf.Tensor, states: list[tf.Tensor]) -> list[tf.Tensor]:
+        """The states after one more frame.
+
+        Args:
+            projected: one step of `project_inputs` (B, ...).
+            states: state tensors (B, S_i).
+
+        Returns:
+            New state tensors (B, S_i).
+
+        Raises:
+            NotImplementedError: in the base class.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no advance")
+
+    def output(self, states: list[tf.Tensor]) -> tf.Tensor:
+        """What the readout sees of the states, those before the first frame included.
+
+        Args:
+            states: state tensors (B, S_i).
+
+        Returns:
+            Outputs (B, H).
+        """
+        return states[0]
+
+    def step(
+        self, projected: tf.Tensor, states: list[tf.Tensor]
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """One step on a projected frame.
+
+        Args:
+            projected: one step of `project_inputs` (B, ...).
+            states: state tensors (B, S_i).
+
+        Returns:
+            The output (B, H) and the new states.
+        """
+        new_states = self.advance(projected, list(states))
+        return self.output(new_states), new_states
+
+    def call(
+        self, inputs: tf.Tensor, states: Sequence[tf.Tensor], training: bool | None = None
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """One step on a raw frame, as `keras.layers.RNN` asks for it.
+
+        Args:
+            inputs: frames of one step (B, V).
+            states: state tensors (B, S_i).
+            training: ignored, there is nothing random in a cell.
+
+        Returns:
+            The output (B, H) and the new states.
+        """
+        return self.step(self.project_inputs(inputs), list(states))
+
+
+def unroll(
+    cell: Cell, frames: tf.Tensor, states: Sequence[tf.Tensor], mask: tf.Tensor | None = None
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Run a cell over whole sequences.
+
+    The loop is time-major, so that each step reads and writes one contiguous block.
+
+    Args:
+        cell: the recurrence, built.
+        frames: (B, T, V), zero where padded.
+        states: state tensors (B, S_i) before the first frame.
+        mask: True on real frames (B, T); a row's states stand still where it is False. None where
+            every frame is real.
+
+    Returns:
+        The T outputs *before* each frame, the first one from `states`, (B, T, H); and the states
+        after the last real frame.
+    """
+    num_steps = tf.shape(frames)[1]
+    inputs = _by_step(cell.project_inputs(_swap_time(frames)), num_steps)
+    real = None if mask is None else _by_step(tf.transpose(mask)[:, :, tf.newaxis], num_steps)
+    states = [tf.convert_to_tensor(state) for state in states]
+    outputs = tf.TensorArray(tf.float32, num_steps, element_shape=cell.output(states).shape)
+
+    def body(
+        t: tf.Tensor, states: list[tf.Tensor], outputs: tf.TensorArray
+    ) -> tuple[tf.Tensor, list[tf.Tensor], tf.TensorArray]:
+        outputs = outputs.write(t, cell.output(states))
+        advanced = cell.advance(inputs.read(t), states)
+        if real is not None:
+            here = real.read(t)
+            advanced = [tf.where(here, new, old) for new, old in zip(advanced, states)]
+        return t + 1, advanced, outputs
+
+    _, states, outputs = tf.while_loop(
+        lambda t, *_: t < num_steps, body, (tf.constant(0), states, outputs),
+        maximum_iterations=num_steps)
+    return _swap_time(outputs.stack()), states
+
+
+def _by_step(values: tf.Tensor, num_steps: tf.Tensor) -> tf.TensorArray:
+    return tf.TensorArray(values.dtype, num_steps).unstack(values)
+
+
+def _swap_time(values: tf.Tensor) -> tf.Tensor:
+    return tf.transpose(values, [1, 0, 2])

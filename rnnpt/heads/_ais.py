@@ -1,0 +1,141 @@
+"""Annealed importance sampling of the partition functions of many small RBMs at once."""
+
+import dataclasses
+
+import tensorflow as tf
+
+from rnnpt import numerics
+
+
+@dataclasses.dataclass(frozen=True)
+class AISSchedule:
+    """How much work an estimate of log Z is.
+
+    Attributes:
+        num_runs: independent chains for each RBM; the published figures use 100.
+        num_temperatures: steps of each chain from the base distribution to the RBM.
+        frames_at_once: RBMs annealed together, which bounds the memory.
+    """
+
+    num_runs: int = 100
+    num_temperatures: int = 100
+    frames_at_once: int = 32
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(
+                    f"AISSchedule: {field.name} must be a positive integer, got {value!r}; "
+                    f"the default is {field.default}")
+
+
+#: For tables: 100 runs, as in Boulanger-Lewandowski et al. 2012.
+FULL = AISSchedule()
+#: For the figure watched during `fit`: biased low by more, but cheap.
+CHEAP = AISSchedule(num_runs=10, num_temperatures=30, frames_at_once=500)
+
+
+def log_partition(
+    kernel: tf.Tensor,
+    visible_bias: tf.Tensor,
+    hidden_bias: tf.Tensor,
+    base_logits: tf.Tensor,
+    seed: tf.Tensor,
+    schedule: AISSchedule = FULL,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Estimate log Z of N RBMs that share their weights and differ in their biases.
+
+    Chain number r starts at v ~ Bernoulli(base_logits) and passes the distributions
+
+        p_b(v) = exp((1 - b) v'a + b v'visible_bias) prod_k (1 + exp(b (hidden_bias + v'W)_k))
+
+    for b from 0 to 1 (a the base logits, W the kernel), with one Gibbs sweep at each b. Its weight
+    is the product of the ratios of neighbouring p_b, and the mean of the weights estimates Z / Z_0
+    without bias, so that log Z is underestimated on average. Z_0 = 2^K prod_v (1 + exp(a_v)).
+
+    Args:
+        kernel: W (V, K).
+        visible_bias: (N, V).
+        hidden_bias: (N, K).
+        base_logits: log-odds of the base distribution (N, V); any values are right, values near
+            the RBM's own means give a small error.
+        seed: int32 (2,), or (N, 2) for one seed an RBM.
+        schedule: how much work to do.
+
+    Returns:
+        Estimates of log Z (N,) and their standard errors (N,), by the delta method on the weights.
+
+    Source: Salakhutdinov and Murray 2008; Boulanger-Lewandowski et al. 2012, section 5.
+    """
+    seed = tf.convert_to_tensor(seed, tf.int32)
+    num_rbms, at_once = tf.shape(visible_bias)[0], schedule.frames_at_once
+    num_blocks = (num_rbms + at_once - 1) // at_once
+    blocks = tf.TensorArray(tf.float32, num_blocks, infer_shape=False, element_shape=[None, 2])
+
+    def body(block: tf.Tensor, blocks: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        rows = slice(block * at_once, tf.minimum((block + 1) * at_once, num_rbms))
+        block_seed = numerics.fold_in(seed, block) if seed.shape.rank == 1 else seed[rows]
+        log_weights = _anneal(
+            kernel, visible_bias[rows], hidden_bias[rows], base_logits[rows], block_seed, schedule)
+        return block + 1, blocks.write(block, _log_mean_exp(log_weights))
+
+    _, blocks = tf.while_loop(
+        lambda block, _: block < num_blocks, body, (tf.constant(0), blocks), parallel_iterations=1)
+    log_ratio, standard_error = tf.unstack(blocks.concat(), axis=-1)
+    num_hidden = tf.cast(tf.shape(kernel)[1], tf.float32)
+    log_base = num_hidden * tf.math.log(2.0) + tf.reduce_sum(tf.nn.softplus(base_logits), axis=-1)
+    return log_base + log_ratio, standard_error
+
+
+def _anneal(
+    kernel: tf.Tensor,
+    visible_bias: tf.Tensor,
+    hidden_bias: tf.Tensor,
+    base_logits: tf.Tensor,
+    seed: tf.Tensor,
+    schedule: AISSchedule,
+) -> tf.Tensor:
+    """Log-weights (n, num_runs) of the chains of n RBMs."""
+    visible_bias, hidden_bias, base_logits = (
+        biases[:, tf.newaxis] for biases in (visible_bias, hidden_bias, base_logits))
+    num_rbms, num_runs = tf.shape(visible_bias)[0], schedule.num_runs
+    num_visible, num_hidden = tf.unstack(tf.shape(kernel))
+    num_steps = schedule.num_temperatures
+    draws = numerics.uniform_steps(
+        seed, num_steps + 1, [num_rbms, num_runs, num_visible + num_hidden])
+
+    def body(
+        step: tf.Tensor, visible: tf.Tensor, log_weights: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        hotter = tf.cast(step, tf.float32) / num_steps
+        inverse = tf.cast(step + 1, tf.float32) / num_steps
+        fields = hidden_bias + tf.tensordot(visible, kernel, axes=1)
+        log_weights += (
+            (inverse - hotter) * tf.reduce_sum(visible * (visible_bias - base_logits), axis=-1)
+            + tf.reduce_sum(
+                tf.nn.softplus(inverse * fields) - tf.nn.softplus(hotter * fields), axis=-1))
+        uniforms = draws(step + 1)
+        hidden = numerics.bernoulli_sample(inverse * fields, uniforms[..., num_visible:])
+        logits = (1 - inverse) * base_logits + inverse * (
+            visible_bias + tf.tensordot(hidden, kernel, axes=[[2], [1]]))
+        visible = numerics.bernoulli_sample(logits, uniforms[..., :num_visible])
+        return step + 1, visible, log_weights
+
+    first = draws(tf.constant(0))[..., :num_visible]
+    visible = numerics.bernoulli_sample(tf.broadcast_to(base_logits, tf.shape(first)), first)
+    _, _, log_weights = tf.while_loop(
+        lambda step, *_: step < num_steps, body,
+        (tf.constant(0), visible, tf.zeros([num_rbms, num_runs])),
+        maximum_iterations=num_steps, parallel_iterations=1)
+    return log_weights
+
+
+def _log_mean_exp(log_weights: tf.Tensor) -> tf.Tensor:
+    """The logarithm of the mean weight over the last axis, and its standard error: (n, 2)."""
+    num_runs = tf.cast(tf.shape(log_weights)[-1], tf.float32)
+    log_mean = tf.reduce_logsumexp(log_weights, axis=-1) - tf.math.log(num_runs)
+    relative = tf.exp(log_weights - log_mean[..., tf.newaxis])
+    # The spread of a mean of n weights, relative to that mean: the delta method for its logarithm.
+    spread = tf.math.reduce_std(relative, axis=-1) / tf.sqrt(tf.maximum(num_runs - 1.0, 1.0))
+    return tf.stack([log_mean, spread], axis=-1)

@@ -1,0 +1,73 @@
+"""The Bernoulli head: units of a frame independent given the past."""
+
+import keras
+import tensorflow as tf
+
+from rnnpt import numerics
+from rnnpt.heads.head import Head, inverse_temperature
+
+
+@keras.saving.register_keras_serializable(package="rnnpt")
+class BernoulliHead(Head):
+    """Independent binary units; the parameters are their log-odds.
+
+    Use it for a plain RNN: exact, fast, blind to chords as such.
+
+    Equation: log P(frame) = sum over v of the Bernoulli log-likelihood of unit v.
+
+    Args:
+        **kwargs: of `keras.layers.Layer`.
+
+    Source: Boulanger-Lewandowski et al. 2012, the RNN row of Table 1; Bengio et al. 2012, 4.1.
+    """
+
+    def num_parameters(self, num_visible: int) -> int:
+        """One log-odds a unit.
+
+        Args:
+            num_visible: V.
+
+        Returns:
+            V.
+        """
+        return num_visible
+
+    def log_prob(self, parameters: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+        """Exact log-likelihood of frames.
+
+        Args:
+            parameters: log-odds (..., V).
+            frames: (..., V), in {0, 1}.
+
+        Returns:
+            Nats a frame (...).
+        """
+        return numerics.bernoulli_log_prob(parameters, frames)
+
+    def sample(
+        self, parameters: tf.Tensor, seed: tf.Tensor, temperature: float | tf.Tensor = 1.0
+    ) -> tf.Tensor:
+        """Draw each unit on its own.
+
+        Args:
+            parameters: log-odds (..., V).
+            seed: of the draw.
+            temperature: divides the log-odds.
+
+        Returns:
+            Frames (..., V), in {0, 1}.
+        """
+        uniforms = numerics.uniform(seed, tf.shape(parameters))
+        return numerics.bernoulli_sample(parameters * inverse_temperature(temperature), uniforms)
+
+    def mean(self, parameters: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Exact probabilities.
+
+        Args:
+            parameters: log-odds (..., V).
+            seed: not used.
+
+        Returns:
+            Probabilities (..., V).
+        """
+        return tf.sigmoid(parameters)

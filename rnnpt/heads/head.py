@@ -1,0 +1,124 @@
+"""What every head shares: the conditional distribution of one frame, given its parameters."""
+
+import keras
+import tensorflow as tf
+
+
+class Head(keras.layers.Layer):
+    """How likely the next frame is, given parameters that the recurrence computes.
+
+    A subclass gives `num_parameters`, `log_prob`, `loss`, `sample` and `mean`. A head whose
+    likelihood is not exact sets `exact = False` and gives `estimate_log_prob`, with its error.
+    A seed is int32 (2,), one stream for all rows, or (B, 2), one a row (see `numerics.uniform`).
+    """
+
+    #: Whether `log_prob` is the likelihood itself and not an estimate.
+    exact = True
+
+    def num_parameters(self, num_visible: int) -> int:
+        """How many numbers the recurrence must give for each frame.
+
+        Args:
+            num_visible: V.
+
+        Returns:
+            P, the size of `parameters`.
+
+        Raises:
+            NotImplementedError: in the base class.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no num_parameters")
+
+    def log_prob(self, parameters: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+        """Log-likelihood of frames.
+
+        Args:
+            parameters: (..., P).
+            frames: (..., V).
+
+        Returns:
+            Nats a frame (...).
+        """
+        return self.estimate_log_prob(parameters, frames, seed=(0, 0))[0]
+
+    def estimate_log_prob(
+        self, parameters: tf.Tensor, frames: tf.Tensor, seed: tf.Tensor, schedule: object = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Log-likelihood of frames, with its standard error, whether it is exact or not.
+
+        Args:
+            parameters: (..., P).
+            frames: (..., V).
+            seed: of the estimate; an exact head draws nothing.
+            schedule: how much work the estimate is; an exact head ignores it.
+
+        Returns:
+            Nats a frame (...), and their standard error (...), 0 where exact.
+        """
+        log_prob = self.log_prob(parameters, frames)
+        return log_prob, tf.zeros_like(log_prob)
+
+    def loss(self, parameters: tf.Tensor, frames: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """What training minimises.
+
+        Args:
+            parameters: (..., P).
+            frames: (..., V).
+            seed: of the draws that the loss needs, if any.
+
+        Returns:
+            One number a frame (...): the negative log-likelihood, or a surrogate of its gradient.
+        """
+        return -self.log_prob(parameters, frames)
+
+    def sample(
+        self, parameters: tf.Tensor, seed: tf.Tensor, temperature: float | tf.Tensor = 1.0
+    ) -> tf.Tensor:
+        """Draw one frame for each row of parameters.
+
+        Args:
+            parameters: (..., P).
+            seed: of the draw.
+            temperature: positive, a scalar or one a row; above 1 flatter, below 1 sharper.
+
+        Returns:
+            Frames (..., V).
+
+        Raises:
+            NotImplementedError: in the base class.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no sample")
+
+    def mean(self, parameters: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """The expected frame.
+
+        Args:
+            parameters: (..., P).
+            seed: of the estimate, where the mean is intractable.
+
+        Returns:
+            Probabilities of the units (..., V).
+
+        Raises:
+            NotImplementedError: in the base class.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no mean")
+
+
+def inverse_temperature(temperature: float | tf.Tensor) -> tf.Tensor:
+    """The factor that a temperature puts on an energy or on logits.
+
+    Args:
+        temperature: positive, a scalar or one a row (B,).
+
+    Returns:
+        1 / temperature, with a last axis to broadcast over units.
+
+    Raises:
+        ValueError: if a Python number is not positive and finite.
+    """
+    if isinstance(temperature, (int, float)) and not 0 < temperature < float("inf"):
+        raise ValueError(
+            f"temperature must be a positive number, got {temperature}; 1 samples the model as it "
+            "was trained, less is more cautious")
+    return 1.0 / tf.convert_to_tensor(temperature, tf.float32)[..., tf.newaxis]

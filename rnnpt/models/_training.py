@@ -1,0 +1,235 @@
+"""How a `SequenceModel` goes through Keras `fit` and `evaluate`."""
+
+from collections.abc import Mapping
+
+import keras
+import tensorflow as tf
+
+from rnnpt import numerics
+from rnnpt.heads import AISSchedule
+
+#: The estimate that RBM models report during `fit`: few runs, a short schedule, and a fixed sample
+#: of the validation frames. `evaluate` on its own uses the full estimate on every frame.
+CHEAP_SCHEDULE = AISSchedule(num_runs=10, num_temperatures=30, frames_at_once=500)
+CHEAP_NUM_FRAMES = 500
+
+# Purposes of the streams that are drawn from one model seed.
+_TRAIN, _TEST, _CHOICE = range(3)
+
+
+class SequenceTraining:
+    """The part of `SequenceModel` that Keras' trainer calls; it holds no layer of its own.
+
+    The loss that is logged is the sum over real frames divided by their number, also across the
+    replicas of a strategy. Between two batches of training the last state of each row is carried
+    over (truncated back-propagation, Bengio et al. 2012, section 4.1.1) where `starts` is False.
+    """
+
+    def fit(self, x: object = None, *args: object, **kwargs: object) -> keras.callbacks.History:
+        """`keras.Model.fit` on batches of sequences.
+
+        Args:
+            x: a `tf.data.Dataset` of batch dicts, or one dict of arrays.
+            *args: of `keras.Model.fit`.
+            **kwargs: of `keras.Model.fit`.
+
+        Returns:
+            Keras' history; "loss" a real frame, and "log_likelihood" in nats a frame: exact, or
+            for RBM heads the cheap estimate on at most 500 validation frames.
+        """
+        with self.distribute_strategy.scope():
+            self.build_for(_num_visible(x))
+        # Keras warns that it does not shuffle a dataset; ours are shuffled by their own seed.
+        kwargs.setdefault("shuffle", not isinstance(x, tf.data.Dataset))
+        self._in_fit = True
+        try:
+            return super().fit(x, *args, **kwargs)
+        finally:
+            self._in_fit = False
+
+    def evaluate(self, x: object = None, *args: object, **kwargs: object) -> object:
+        """`keras.Model.evaluate` on batches of sequences.
+
+        Args:
+            x: a `tf.data.Dataset` of batch dicts, or one dict of arrays.
+            *args: of `keras.Model.evaluate`.
+            **kwargs: of `keras.Model.evaluate`.
+
+        Returns:
+            "loss" and "log_likelihood", as Keras gives them; the full estimate outside `fit`.
+        """
+        self.build_for(_num_visible(x))
+        cheap = self._in_fit and not self.head.exact
+        if cheap != self._cheap:
+            self._cheap, self.test_function = cheap, None
+        if cheap:
+            self._frames_a_batch.assign(max(1, CHEAP_NUM_FRAMES // _num_batches(x)))
+        return super().evaluate(x, *args, **kwargs)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """What `fit` resets at each epoch."""
+        return [self._loss_mean, self._log_likelihood_mean]
+
+    def train_step(self, data: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One update.
+
+        Args:
+            data: a batch.
+
+        Returns:
+            The running "loss", and "log_likelihood" where it is exact.
+        """
+        frames, mask, starts = unpack_batch(data)
+        seed = numerics.fold_in(
+            numerics.fold_in(numerics.as_seed(self.seed), _TRAIN), self.optimizer.iterations)
+        with tf.GradientTape() as tape:
+            parameters, state = self._predict(frames, mask, self._carried_state(starts))
+            total, count = self._total_loss(parameters, frames, mask, seed)
+            penalty = tf.add_n(self.losses) if self.losses else 0.0
+            loss = total / self._over_replicas(count) + penalty / self._num_replicas
+            scaled = self.optimizer.scale_loss(loss)
+        variables = self.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables))
+        self._carried.assign(tf.stop_gradient(numerics.pack(state)))
+        return self._log(total, count, penalty)
+
+    def test_step(self, data: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The figures of one batch, each row from the learned initial state.
+
+        Args:
+            data: a batch.
+
+        Returns:
+            The running "loss" and "log_likelihood".
+        """
+        frames, mask, _ = unpack_batch(data)
+        seed = numerics.fold_in(numerics.as_seed(self.seed), _TEST)
+        parameters, _ = self._predict(frames, mask, self.initial_state(tf.shape(frames)[0]))
+        total, count = self._total_loss(parameters, frames, mask, seed)
+        logs = self._log(total, count)
+        if not self.head.exact:
+            logs["log_likelihood"] = self._log_estimate(parameters, frames, mask, seed)
+        return logs
+
+    def _total_loss(
+        self, parameters: tf.Tensor, frames: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Sum of the loss over real frames, and their number."""
+        places = tf.where(mask)
+        losses = self.head.loss(
+            tf.gather_nd(parameters, places), tf.gather_nd(frames, places), seed)
+        return tf.reduce_sum(losses), tf.cast(tf.shape(places)[0], tf.float32)
+
+    def _over_replicas(self, count: tf.Tensor) -> tf.Tensor:
+        """The number of frames in all replicas, at least 1."""
+        if self._num_replicas > 1:
+            count = tf.distribute.get_replica_context().all_reduce("SUM", count)
+        return tf.maximum(count, 1.0)
+
+    def _log(
+        self, total: tf.Tensor, count: tf.Tensor, penalty: float | tf.Tensor = 0.0
+    ) -> dict[str, tf.Tensor]:
+        mean = total / tf.maximum(count, 1.0)
+        self._loss_mean.update_state(mean + penalty, count)
+        logs = {"loss": self._loss_mean.result()}
+        if self.head.exact:
+            self._log_likelihood_mean.update_state(-mean, count)
+            logs["log_likelihood"] = self._log_likelihood_mean.result()
+        return logs
+
+    def _log_estimate(
+        self, parameters: tf.Tensor, frames: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor
+    ) -> tf.Tensor:
+        places = tf.where(mask)
+        if self._cheap:
+            keys = numerics.uniform(numerics.fold_in(seed, _CHOICE), tf.shape(places)[:1])
+            places = tf.gather(places, tf.argsort(keys)[:self._frames_a_batch.value])
+        log_prob, _ = self.head.estimate_log_prob(
+            tf.gather_nd(parameters, places), tf.gather_nd(frames, places), seed,
+            CHEAP_SCHEDULE if self._cheap else None)
+        self._log_likelihood_mean.update_state(log_prob)
+        return self._log_likelihood_mean.result()
+
+    def _make_carried_state(self) -> None:
+        """Variables that are neither trained, saved nor exported."""
+        self._in_fit = self._cheap = False
+        self._loss_mean = keras.metrics.Mean("loss")
+        self._log_likelihood_mean = keras.metrics.Mean("log_likelihood")
+        self._frames_a_batch = _Hidden(tf.Variable(CHEAP_NUM_FRAMES, trainable=False))
+        self._num_replicas = self.distribute_strategy.num_replicas_in_sync
+        self._carried = _Hidden(tf.Variable(
+            tf.zeros([0, sum(self.state_sizes)]), trainable=False,
+            shape=[None, sum(self.state_sizes)],
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA))
+
+    def _carried_state(self, starts: tf.Tensor) -> list[tf.Tensor]:
+        """State before the first frame of a batch: the last one's, the learned one at starts."""
+        initial = self.initial_state(tf.shape(starts)[0])
+        carried = self._carried.value
+        tf.debugging.assert_equal(
+            tf.logical_or(tf.shape(carried)[0] == tf.shape(starts)[0], tf.reduce_all(starts)),
+            True, "starts must be True in the first batch and where the batch size changes: there "
+            "is no state to go on from")
+        carried = tf.cond(
+            tf.reduce_all(starts), lambda: tf.zeros_like(numerics.pack(initial)), lambda: carried)
+        carried = tf.ensure_shape(carried, [None, sum(self.state_sizes)])
+        return [tf.where(starts[:, tf.newaxis], learned, old)
+                for learned, old in zip(initial, numerics.unpack(carried, self.state_sizes))]
+
+
+def unpack_batch(batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The three tensors of a batch, those that were left out filled in.
+
+    Args:
+        batch: a dict with "frames" (B, T, V), and "mask" (B, T) and "starts" (B,) if they matter.
+
+    Returns:
+        Frames, mask and starts.
+
+    Raises:
+        ValueError: if the batch is no dict with "frames".
+    """
+    if isinstance(batch, (tuple, list)) and len(batch) == 1:
+        batch = batch[0]
+    if not isinstance(batch, Mapping) or "frames" not in batch:
+        raise ValueError(
+            f"a batch must be a dict with the key 'frames' and no target, got "
+            f"{type(batch).__name__}; use Sequences.pieces() or Sequences.segments()")
+    frames = tf.cast(batch["frames"], tf.float32)
+    shape = tf.shape(frames)
+    mask = tf.cast(batch["mask"], tf.bool) if "mask" in batch else tf.ones(shape[:2], tf.bool)
+    starts = (tf.cast(batch["starts"], tf.bool) if "starts" in batch
+              else tf.ones(shape[:1], tf.bool))
+    return frames, mask, starts
+
+
+class _Hidden:
+    """A variable out of sight of Keras and of checkpoints."""
+
+    def __init__(self, variable: tf.Variable) -> None:
+        self._variable = variable
+        self.assign = variable.assign
+
+    @property
+    def value(self) -> tf.Tensor:
+        return self._variable.read_value()
+
+
+def _num_visible(x: object) -> int:
+    batch = x.element_spec if isinstance(x, tf.data.Dataset) else x
+    if isinstance(batch, (tuple, list)) and len(batch) == 1:
+        batch = batch[0]
+    if not isinstance(batch, Mapping) or "frames" not in batch:
+        raise ValueError(
+            f"x must be a dataset of dicts with the key 'frames', or one such dict, got "
+            f"{type(batch).__name__}; use Sequences.pieces() or Sequences.segments()")
+    return batch["frames"].shape[-1]
+
+
+def _num_batches(x: object) -> int:
+    if not isinstance(x, tf.data.Dataset):
+        return 1
+    known = int(x.cardinality())
+    return known if known >= 0 else int(x.reduce(0, lambda number, _: number + 1))

@@ -1,0 +1,379 @@
+"""`SequenceModel`: a cell that remembers and a head that says how likely the next frame is."""
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rnnpt import numerics
+from rnnpt.cells import Cell, unroll
+from rnnpt.heads import AISSchedule, Head
+from rnnpt.models import _training
+
+Batch = Mapping[str, tf.Tensor]
+
+
+@keras.saving.register_keras_serializable(package="rnnpt")
+class SequenceModel(_training.SequenceTraining, keras.Model):
+    """A predictor of the next frame of a sequence.
+
+    Use it with any cell and head; the named models are choices of the two.
+
+    Equation: P(v_1 .. v_T) = prod over t of P(v_t | h_(t-1)), with h_0 learned, so that the first
+    frame is predicted too. The head's parameters are `readout(cell.output(h_(t-1)))`.
+
+    A batch is a dict and no target: "frames" (B, T, V) float32; "mask" (B, T) bool, True on real
+    frames, padding at the end only, all True where left out; "starts" (B,) bool, False where a row
+    goes on from the same row of the batch before (training only), all True where left out.
+
+    Args:
+        cell: what remembers.
+        head: what the remembered is turned into.
+        seed: of everything random in training and evaluation.
+        readout_initializer: how the matrix from the cell's output (H, P) starts.
+        **kwargs: of `keras.Model`.
+
+    Raises:
+        TypeError: if `cell` is no Cell or `head` no Head.
+
+    Example:
+        >>> from rnnpt import cells, heads
+        >>> model = SequenceModel(cells.SimpleCell(8), heads.BernoulliHead())
+        >>> model.build_for(num_visible=4)
+        >>> model.generate(np.zeros([1, 3, 4]), num_steps=2, seed=1).shape
+        TensorShape([1, 2, 4])
+    """
+
+    # XLA makes a rolled recurrence two to three times slower on a CPU; Keras would switch it on.
+    supports_jit = False
+
+    def __init__(
+        self,
+        cell: Cell,
+        head: Head,
+        seed: int = 0,
+        readout_initializer: object = "glorot_uniform",
+        **kwargs: object,
+    ) -> None:
+        super().__init__(**kwargs)
+        for name, value, kind in (("cell", cell, Cell), ("head", head, Head)):
+            if not isinstance(value, kind):
+                raise TypeError(
+                    f"SequenceModel: {name} must be a rnnpt {kind.__name__}, got "
+                    f"{type(value).__name__}; build one from rnnpt.cells or rnnpt.heads")
+        self.cell = cell
+        self.head = head
+        self.seed = seed
+        self.readout_initializer = keras.initializers.get(readout_initializer)
+        self.num_visible: int | None = None
+        self._generate = tf.function(self._generate_from_prime, reduce_retracing=True)
+        self._estimate = tf.function(self._estimate_log_prob, reduce_retracing=True)
+
+    def build_for(self, num_visible: int) -> None:
+        """Create the variables; calling it again changes nothing.
+
+        Args:
+            num_visible: V, the width of a frame.
+
+        Raises:
+            ValueError: if the model was built for another width.
+        """
+        if self.num_visible is not None:
+            if num_visible != self.num_visible:
+                raise ValueError(
+                    f"frames must be {self.num_visible} wide, as the model was built, got "
+                    f"{num_visible}; give frames of that width or make a new model")
+            return
+        self.num_visible = num_visible
+        self.cell.build((None, num_visible))
+        self.head.build((None, num_visible))
+        self.readout = keras.layers.Dense(
+            self.head.num_parameters(num_visible), kernel_initializer=self.readout_initializer,
+            name="readout")
+        self.readout.build((None, self.cell.output_size))
+        self._make_carried_state()
+        self.built = True
+
+    def build(self, batch_shape: Mapping[str, tuple[int | None, ...]]) -> None:
+        """Create the variables for batches of a shape, as Keras asks for it.
+
+        Args:
+            batch_shape: shapes of the batch's tensors.
+        """
+        self.build_for(batch_shape["frames"][-1])
+
+    def call(self, batch: Batch, training: bool | None = None) -> tf.Tensor:
+        """Parameters of the conditional of each frame given those before it.
+
+        Args:
+            batch: see the class.
+            training: ignored, nothing differs.
+
+        Returns:
+            Head parameters (B, T, P); row t belongs to frame t.
+        """
+        frames, mask, _ = _training.unpack_batch(batch)
+        return self._predict(frames, mask, self.initial_state(tf.shape(frames)[0]))[0]
+
+    @property
+    def state_sizes(self) -> list[int]:
+        """Sizes S_i of the cell's state tensors."""
+        return self.cell.state_size
+
+    def initial_state(self, batch_size: int | tf.Tensor) -> list[tf.Tensor]:
+        """The learned state before the first frame.
+
+        Args:
+            batch_size: B.
+
+        Returns:
+            State tensors (B, S_i).
+        """
+        return self.cell.get_initial_state(batch_size)
+
+    def parameters(self, state: list[tf.Tensor]) -> tf.Tensor:
+        """Head parameters of the frame that follows a state.
+
+        Args:
+            state: state tensors (B, S_i).
+
+        Returns:
+            (B, P).
+        """
+        return self.readout(self.cell.output(state))
+
+    def step(
+        self, frame: tf.Tensor, state: list[tf.Tensor]
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Take one frame in.
+
+        Args:
+            frame: (B, V).
+            state: state tensors (B, S_i).
+
+        Returns:
+            Parameters (B, P) of the frame after it, and the new state.
+        """
+        _, state = self.cell.step(self.cell.project_inputs(frame), state)
+        return self.parameters(state), state
+
+    def advance(
+        self, frames: tf.Tensor, mask: tf.Tensor | None, state: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """Take whole sequences in.
+
+        Args:
+            frames: (B, T, V).
+            mask: True on real frames (B, T), or None.
+            state: state tensors (B, S_i).
+
+        Returns:
+            The state after each row's last real frame.
+        """
+        return unroll(self.cell, zero_padding(frames, mask), state, mask)[1]
+
+    def log_prob(self, frames: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+        """Log-likelihood of whole sequences, the first frame included.
+
+        Args:
+            frames: (B, T, V).
+            mask: True on real frames (B, T); all of them where None.
+
+        Returns:
+            Nats in total (B,); an estimate where the head is not exact.
+        """
+        return self.estimate_log_prob(frames, mask)[0]
+
+    def estimate_log_prob(
+        self,
+        frames: tf.Tensor,
+        mask: tf.Tensor | None = None,
+        seed: int = 0,
+        schedule: AISSchedule | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Log-likelihood of whole sequences with its standard error.
+
+        Args:
+            frames: (B, T, V).
+            mask: True on real frames (B, T); all of them where None.
+            seed: of the estimate.
+            schedule: work for each frame, where the head is not exact.
+
+        Returns:
+            Nats in total (B,), and their standard errors (B,), 0 where exact.
+        """
+        frames = self._check_frames("frames", frames)
+        mask = tf.ones(tf.shape(frames)[:2], tf.bool) if mask is None else tf.cast(mask, tf.bool)
+        return self._estimate(frames, mask, numerics.as_seed(seed), schedule)
+
+    def generate(
+        self,
+        prime: tf.Tensor | None,
+        num_steps: int,
+        seed: int | tf.Tensor,
+        temperature: float = 1.0,
+        length: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Continue sequences.
+
+        Args:
+            prime: frames to go on from (B, T, V), T may be 0; None for one sequence from nothing.
+            num_steps: how many frames to draw.
+            seed: an integer; or int32 (2,) for one stream, (B, 2) for one a row.
+            temperature: positive; below 1 more cautious.
+            length: how many frames of each row are real (B,); all of them where None.
+
+        Returns:
+            The drawn frames (B, num_steps, V), without the prime.
+
+        Raises:
+            ValueError: if `num_steps` is negative or `temperature` is not positive.
+        """
+        if num_steps < 0:
+            raise ValueError(f"num_steps must not be negative, got {num_steps}")
+        if not 0 < temperature < float("inf"):
+            raise ValueError(
+                f"temperature must be a positive number, got {temperature}; 1 samples the model "
+                "as it was trained")
+        if prime is None:
+            prime = np.zeros([1, 0, self.num_visible or 0], np.float32)
+        prime = self._check_frames("prime", prime)
+        batch_size, num_given = tf.unstack(tf.shape(prime)[:2])
+        length = tf.fill([batch_size], num_given) if length is None else length
+        return self._generate(
+            prime, tf.convert_to_tensor(length, tf.int32), tf.fill([batch_size], num_steps),
+            numerics.as_seed(seed), tf.fill([batch_size], float(temperature)))
+
+    def generate_from(
+        self, state: list[tf.Tensor], num_steps: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Draw frames from a state on; usable inside a graph.
+
+        Args:
+            state: state tensors (B, S_i).
+            num_steps: how many frames each row draws, int32 (B,).
+            seed: int32 (2,), or (B, 2) for one a row.
+            temperature: (B,).
+
+        Returns:
+            Frames (B, max num_steps, V), zero from a row's own end on; and each row's state after
+            its last frame.
+        """
+        longest = tf.reduce_max(num_steps)
+        frames = tf.TensorArray(tf.float32, longest, element_shape=[None, self.num_visible])
+
+        def body(
+            t: tf.Tensor, state: list[tf.Tensor], frames: tf.TensorArray
+        ) -> tuple[tf.Tensor, list[tf.Tensor], tf.TensorArray]:
+            here = (t < num_steps)[:, tf.newaxis]
+            frame = self.head.sample(self.parameters(state), numerics.fold_in(seed, t), temperature)
+            frame = tf.where(here, frame, tf.zeros_like(frame))
+            advanced = self.step(frame, state)[1]
+            state = [tf.where(here, new, old) for new, old in zip(advanced, state)]
+            return t + 1, state, frames.write(t, frame)
+
+        _, state, frames = tf.while_loop(
+            lambda t, *_: t < longest, body, (tf.constant(0), state, frames),
+            maximum_iterations=longest, parallel_iterations=1)
+        return tf.transpose(frames.stack(), [1, 0, 2]), state
+
+    def get_config(self) -> dict[str, object]:
+        """Everything the constructor takes.
+
+        Returns:
+            A JSON-ready dictionary.
+        """
+        return {
+            **super().get_config(),
+            "cell": keras.saving.serialize_keras_object(self.cell),
+            "head": keras.saving.serialize_keras_object(self.head),
+            "seed": self.seed,
+            "readout_initializer": keras.initializers.serialize(self.readout_initializer),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, object]) -> "SequenceModel":
+        """Undo `get_config`.
+
+        Args:
+            config: what `get_config` gave.
+
+        Returns:
+            A model with the same parts and no variables yet.
+        """
+        parts = {name: keras.saving.deserialize_keras_object(config[name])
+                 for name in ("cell", "head") if name in config}
+        return cls(**{**config, **parts})
+
+    def get_build_config(self) -> dict[str, object]:
+        """What a loaded model needs to create its variables.
+
+        Returns:
+            A JSON-ready dictionary.
+        """
+        return {"num_visible": self.num_visible}
+
+    def build_from_config(self, config: dict[str, object]) -> None:
+        """Create the variables of a loaded model.
+
+        Args:
+            config: what `get_build_config` gave.
+        """
+        if config["num_visible"] is not None:
+            self.build_for(config["num_visible"])
+
+    def _check_frames(self, name: str, frames: object) -> tf.Tensor:
+        frames = tf.convert_to_tensor(np.asarray(frames), tf.float32)
+        if frames.shape.rank != 3:
+            raise ValueError(
+                f"{name} must have the shape (batch, steps, units), got {tuple(frames.shape)}")
+        self.build_for(frames.shape[-1])
+        if not bool(tf.reduce_all(tf.math.is_finite(frames))):
+            raise ValueError(f"{name} must be finite, got NaN or infinity; clean the frames first")
+        return frames
+
+    def _predict(
+        self, frames: tf.Tensor, mask: tf.Tensor | None, state: list[tf.Tensor]
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Parameters of each frame (B, T, P) and the state after the last real one."""
+        outputs, state = unroll(self.cell, zero_padding(frames, mask), state, mask)
+        return self.readout(outputs), state
+
+    def _estimate_log_prob(
+        self, frames: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, schedule: AISSchedule | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        parameters, _ = self._predict(frames, mask, self.initial_state(tf.shape(frames)[0]))
+        places = tf.where(mask)
+        log_prob, error = self.head.estimate_log_prob(
+            tf.gather_nd(parameters, places), tf.gather_nd(frames, places), seed, schedule)
+        rows, num_rows = places[:, 0], tf.shape(frames)[0]
+        return (tf.math.unsorted_segment_sum(log_prob, rows, num_rows),
+                tf.sqrt(tf.math.unsorted_segment_sum(error ** 2, rows, num_rows)))
+
+    def _generate_from_prime(
+        self,
+        prime: tf.Tensor,
+        length: tf.Tensor,
+        num_steps: tf.Tensor,
+        seed: tf.Tensor,
+        temperature: tf.Tensor,
+    ) -> tf.Tensor:
+        mask = tf.sequence_mask(length, tf.shape(prime)[1])
+        state = self.advance(prime, mask, self.initial_state(tf.shape(prime)[0]))
+        return self.generate_from(state, num_steps, seed, temperature)[0]
+
+
+def zero_padding(frames: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
+    """Frames with nothing where there is no frame, whatever the padding held.
+
+    Args:
+        frames: (B, T, V).
+        mask: True on real frames (B, T), or None.
+
+    Returns:
+        Frames (B, T, V).
+    """
+    if mask is None:
+        return frames
+    return tf.where(mask[..., tf.newaxis], frames, tf.zeros_like(frames))

@@ -1,0 +1,164 @@
+"""Stateless tensor maths: log-probabilities from logits, masked sums, packed states, seeded noise."""
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+#: The counter-based generator named in every draw: TensorFlow's default may differ by device.
+RANDOM_ALGORITHM = "philox"
+
+
+def bernoulli_log_prob(logits: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+    """Log-likelihood of binary frames whose units are independent.
+
+    Equation: sum over v of frames log sigmoid(logits) + (1 - frames) log sigmoid(-logits).
+    Written on the logits, so that no logarithm of a rounded probability is taken.
+
+    Args:
+        logits: log-odds of each unit (..., V).
+        frames: what was observed (..., V), in {0, 1}.
+
+    Returns:
+        Nats a frame (...).
+    """
+    return -tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(frames, logits), axis=-1)
+
+
+def masked_sum(values: tf.Tensor, mask: tf.Tensor, axis: int | None = None) -> tf.Tensor:
+    """Sum of the values on real frames; a padded value may be anything, NaN too.
+
+    Args:
+        values: one number a frame (B, T).
+        mask: True on real frames (B, T).
+        axis: the axis to sum over; all of them by default.
+
+    Returns:
+        The sum over `axis`.
+    """
+    return tf.reduce_sum(tf.where(mask, values, tf.zeros_like(values)), axis=axis)
+
+
+def pack(state: Sequence[tf.Tensor]) -> tf.Tensor:
+    """A flat list of state tensors as one tensor, the form that travels between calls.
+
+    Args:
+        state: tensors of shape (B, S_i).
+
+    Returns:
+        One tensor (B, S), S the sum of the S_i.
+    """
+    return tf.concat(list(state), axis=-1)
+
+
+def unpack(packed: tf.Tensor, sizes: Sequence[int]) -> list[tf.Tensor]:
+    """Undo `pack`.
+
+    Args:
+        packed: one tensor (B, S).
+        sizes: the S_i, whose sum is S.
+
+    Returns:
+        Tensors of shape (B, S_i).
+    """
+    return tf.split(packed, list(sizes), axis=-1)
+
+
+def fold_in(seed: tf.Tensor, data: int | tf.Tensor) -> tf.Tensor:
+    """A new seed that is a function of a seed and a number (a step, a purpose).
+
+    Args:
+        seed: int32 (2,), or (B, 2) for one seed a row.
+        data: a scalar integer.
+
+    Returns:
+        Seeds of the shape of `seed`.
+    """
+    data = tf.cast(data, tf.int32)
+
+    def fold_one(one: tf.Tensor) -> tf.Tensor:
+        return tf.random.experimental.stateless_fold_in(one, data, alg=RANDOM_ALGORITHM)
+
+    seed = tf.convert_to_tensor(seed, tf.int32)
+    return fold_one(seed) if seed.shape.rank == 1 else tf.map_fn(fold_one, seed)
+
+
+def uniform(seed: tf.Tensor, shape: Sequence[int | tf.Tensor] | tf.Tensor) -> tf.Tensor:
+    """Uniform numbers in [0, 1) as a function of the seed alone.
+
+    With one seed a row, a row's numbers do not depend on its neighbours nor on its place:
+    TensorFlow's stateless operations take one seed for all rows, so they are drawn row by row.
+
+    Args:
+        seed: int32 (2,) for one stream over the whole shape, or (B, 2) for one a row.
+        shape: the shape to draw; with one seed a row its first size is B.
+
+    Returns:
+        float32 numbers of that shape.
+    """
+    def draw(one: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+        return tf.random.stateless_uniform(size, one, alg=RANDOM_ALGORITHM)
+
+    seed = tf.convert_to_tensor(seed, tf.int32)
+    if seed.shape.rank == 1:
+        return draw(seed, shape)
+    row_shape = tf.convert_to_tensor(shape)[1:]
+    drawn = tf.map_fn(lambda one: draw(one, row_shape), seed, fn_output_signature=tf.float32)
+    return tf.reshape(drawn, shape)
+
+
+def uniform_steps(
+    seed: tf.Tensor, num_steps: int, shape: Sequence[int | tf.Tensor]
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Uniform numbers for each step of a chain.
+
+    One stream is drawn step by step, so that a long chain over many frames stays small; with one
+    seed a row all steps are drawn at once, so that the rows are walked once and not at each step.
+
+    Args:
+        seed: int32 (2,), or (B, 2) for one seed a row.
+        num_steps: length of the chain.
+        shape: the shape of one step's numbers; with one seed a row its first size is B.
+
+    Returns:
+        A function from the step to its numbers, of the given shape.
+    """
+    seed = tf.convert_to_tensor(seed, tf.int32)
+    if seed.shape.rank == 1:
+        return lambda step: uniform(fold_in(seed, step), shape)
+    drawn = uniform(seed, tf.concat([shape[:1], [num_steps], shape[1:]], axis=0))
+    return lambda step: tf.gather(drawn, step, axis=1)
+
+
+def bernoulli_sample(logits: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+    """Binary draws with the given log-odds.
+
+    Args:
+        logits: log-odds (...).
+        uniforms: numbers in [0, 1) of the same shape.
+
+    Returns:
+        Draws in {0, 1}, of the dtype of `logits`.
+    """
+    return tf.cast(uniforms < tf.sigmoid(logits), logits.dtype)
+
+
+def as_seed(seed: int | Sequence[int] | tf.Tensor) -> tf.Tensor:
+    """A seed in the form that every draw takes.
+
+    Args:
+        seed: an integer, or int32 (2,) for one stream, or (B, 2) for one a row.
+
+    Returns:
+        int32 (2,) or (B, 2).
+
+    Raises:
+        ValueError: if the seed has another shape.
+    """
+    if isinstance(seed, int):
+        # Two words of 31 bits: a Python seed may be any non-negative 62-bit number.
+        return tf.constant([seed & 0x7FFFFFFF, (seed >> 31) & 0x7FFFFFFF], tf.int32)
+    seed = tf.convert_to_tensor(seed, tf.int32)
+    if seed.shape.rank not in (1, 2) or seed.shape[-1] != 2:
+        raise ValueError(
+            f"seed must be an integer, or of shape (2,) or (batch, 2), got {tuple(seed.shape)}")
+    return seed
