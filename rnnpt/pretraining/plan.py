@@ -178,7 +178,7 @@ class _Run:
                     bar.set_postfix_str(_figures(self.state), refresh=False)
                     bar.update()
             if not self.bars:
-                print(f"{phase.name}: {self.state.epoch} epochs, {_figures(self.state)}", flush=True)
+                print(f"{phase.name}: epoch {self.state.epoch}, {_figures(self.state)}", flush=True)
         if phase.patience is not None:
             _assign(self.model.variables, self.state.best_weights)
 
@@ -196,8 +196,8 @@ class _Run:
         row: Row = {"phase": phase.name, "epoch": state.epoch + 1,
                     "updates": state.updates + int(model.optimizer.iterations),
                     "seconds": time.perf_counter() - began}
-        row.update({name: float(values[-1]) for name, values in logs.items()})
-        for name in logs:
+        for name in sorted(logs, key=lambda name: (name.startswith("val_"), "loss" not in name)):
+            row[name] = float(logs[name][-1])
             if not math.isfinite(row[name]):
                 raise DivergenceError(
                     f"`{name}` must stay finite. Received: {name}={row[name]} in epoch "

@@ -141,12 +141,12 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            with np.load(path) as file:
+            with path.open("rb") as opened, np.load(opened) as file:
                 state = Progress(**json.loads(str(file["state"])))
                 for name in _ARRAYS:
                     count = sum(key.startswith(f"{name}/") for key in file.files)
                     setattr(state, name, [file[f"{name}/{i}"] for i in range(count)])
-        except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise RunFolderError(
                 f"`directory` must hold a readable checkpoint.npz. Received: {self.path}, {error}. "
                 "Train anew with --overwrite, or choose another folder.") from error

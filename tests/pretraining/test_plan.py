@@ -1,0 +1,187 @@
+"""A plan says what it does, does it, and refuses what it cannot do."""
+import dataclasses
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rnnpt import models
+from rnnpt.pretraining import DivergenceError, Phase, PlanError, RunFolderError, run_plan
+from tests.pretraining.small_plan import draw_pieces
+
+ADAM = {"class_name": "Adam", "config": {"learning_rate": 0.01}}
+
+
+def phase(**changes) -> Phase:
+    return Phase(**({"name": "only", "data": "train", "epochs": 2, "optimizer": ADAM,
+                     "batch_size": 4, "segment_length": 8} | changes))
+
+
+def run(model=None, phases=None, valid=None, seed=0, directory=None, progress=False):
+    return run_plan(model or models.RNN(num_hidden=5), phases or [phase()],
+                    {"train": lambda: draw_pieces(0)}, valid, seed, directory, progress)
+
+
+def test_phase_survives_json():
+    original = phase(optimizer=keras.optimizers.SGD(0.25, momentum=0.5), patience=3)
+    copy = Phase(**json.loads(json.dumps(dataclasses.asdict(original))))
+    assert copy == original
+    assert copy.new_optimizer().get_config() == original.new_optimizer().get_config()
+
+
+def test_plan_of_one_phase_gives_the_weights_of_keras_fit():
+    planned, fitted = models.RNN(num_hidden=5), models.RNN(num_hidden=5)
+    run(planned, [phase(epochs=1)])
+    seed = int(np.random.SeedSequence([0, 0]).generate_state(1)[0])
+    fitted.compile(optimizer=keras.optimizers.Adam(0.01))
+    fitted.fit(draw_pieces(0).segments(8, 4, seed=seed), shuffle=False, verbose=0)
+    for value, expected in zip(planned.get_weights(), fitted.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_each_phase_begins_with_a_fresh_optimizer():
+    model, momentum = models.RNN(num_hidden=5), keras.optimizers.SGD(0.1, momentum=0.9)
+    run(model, [phase(name="one", optimizer=momentum), phase(name="two", optimizer=momentum)])
+    num_batches = len(list(draw_pieces(0).segments(8, 4)))
+    assert int(model.optimizer.iterations) == 2 * num_batches
+
+
+def test_history_counts_epochs_a_phase_and_updates_over_all():
+    history = run(phases=[phase(name="one"), phase(name="two", epochs=1)]).history
+    num_batches = len(list(draw_pieces(0).segments(8, 4)))
+    assert [(row["phase"], row["epoch"], row["updates"]) for row in history] == [
+        ("one", 1, num_batches), ("one", 2, 2 * num_batches), ("two", 1, 3 * num_batches)]
+
+
+def test_patience_ends_the_phase_and_brings_the_best_weights_back(tmp_path):
+    model, valid = models.RNN(num_hidden=5), draw_pieces(1)
+    # Ten is far too high a learning rate, so that the best epoch comes early.
+    result = run(model, [phase(epochs=50, optimizer=keras.optimizers.SGD(10.0), patience=3)],
+                 valid, directory=tmp_path)
+    scores = [row["val_log_likelihood"] for row in result.history]
+    assert len(scores) == np.argmax(scores) + 1 + 3 < 50
+    assert result.best == result.history[np.argmax(scores)]
+    logs = model.evaluate(valid.pieces(), verbose=0, return_dict=True)
+    assert logs["log_likelihood"] == pytest.approx(max(scores), abs=1e-5)
+    saved = models.RNN(num_hidden=5)
+    saved.build_for(6)
+    saved.load_weights(tmp_path / "best.weights.h5")
+    for value, expected in zip(saved.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_without_patience_the_last_weights_stay_and_the_best_are_in_the_folder(tmp_path):
+    model, valid = models.RNN(num_hidden=5), draw_pieces(1)
+    result = run(model, [phase(epochs=6, optimizer=keras.optimizers.SGD(10.0))], valid,
+                 directory=tmp_path)
+    scores = [row["val_log_likelihood"] for row in result.history]
+    assert max(scores) > scores[-1]
+    logs = model.evaluate(valid.pieces(), verbose=0, return_dict=True)
+    assert logs["log_likelihood"] == pytest.approx(scores[-1], abs=1e-5)
+    model.load_weights(tmp_path / "best.weights.h5")
+    logs = model.evaluate(valid.pieces(), verbose=0, return_dict=True)
+    assert logs["log_likelihood"] == pytest.approx(max(scores), abs=1e-5)
+
+
+def test_events_hold_the_history_for_tensorboard(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    history = run(directory=tmp_path).history
+    events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"tensors": 0})
+    events.Reload()
+    losses = [(event.step, float(tf.make_ndarray(event.tensor_proto)))
+              for event in events.Tensors("loss")]
+    assert losses == [(i + 1, pytest.approx(row["loss"])) for i, row in enumerate(history)]
+
+
+def test_output_is_one_line_a_phase_where_there_is_no_terminal(capsys):
+    run(phases=[phase(name="one"), phase(name="two")], progress=None)
+    assert re.fullmatch(r"one: epoch 2, .*\ntwo: epoch 2, .*\n", capsys.readouterr().out)
+
+
+def test_output_is_a_bar_a_phase_on_a_terminal(capsys):
+    run(progress=True)
+    assert "2/2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("field", ["epochs", "batch_size", "segment_length", "patience"])
+@pytest.mark.parametrize("value", [0, 1.5, True])
+def test_phase_refuses_a_count_that_is_none(field, value):
+    with pytest.raises(PlanError, match=f"`{field}`.*{field}={value}"):
+        phase(**{field: value})
+
+
+@pytest.mark.parametrize("optimizer", ["adam", {"learning_rate": 1}, None])
+def test_phase_refuses_what_is_no_optimizer(optimizer):
+    with pytest.raises(PlanError, match=f"`optimizer`.*{re.escape(repr(optimizer))}"):
+        phase(optimizer=optimizer)
+
+
+def test_plan_refuses_no_phases():
+    with pytest.raises(PlanError, match="`phases`.*none"):
+        run_plan(models.RNN(num_hidden=5), [], {}, None, 0)
+
+
+def test_plan_refuses_a_negative_seed():
+    with pytest.raises(PlanError, match="`seed`.*seed=-1"):
+        run(seed=-1)
+
+
+def test_plan_refuses_one_name_for_two_phases():
+    with pytest.raises(PlanError, match=r"`phases`.*\['only', 'only'\]"):
+        run(phases=[phase(), phase()])
+
+
+def test_plan_refuses_data_without_a_source():
+    with pytest.raises(PlanError, match=r"`data`.*data='music'.*\['train'\]"):
+        run(phases=[phase(data="music")])
+
+
+def test_plan_refuses_patience_without_validation():
+    with pytest.raises(PlanError, match="`patience`.*patience=2.*'only'"):
+        run(phases=[phase(patience=2)])
+
+
+def test_plan_stops_when_the_loss_is_no_number(tmp_path):
+    with pytest.raises(DivergenceError, match="`loss`.*loss=nan in epoch 1 of phase 'only'"):
+        run(phases=[phase(optimizer=keras.optimizers.SGD(1e38))], directory=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+
+
+@pytest.mark.parametrize("other, where", [
+    ({"model": models.RNN(num_hidden=6)}, "model.config.num_hidden is 5 and not 6"),
+    ({"phases": [phase(epochs=3)]}, "phases[0].epochs is 2 and not 3"),
+    ({"phases": [phase(recipe={"num_states": 5})]}, "phases[0].recipe is {}"),
+    ({"phases": [phase(name="a"), phase(name="b")]}, "phases is [{"),
+    ({"seed": 1}, "seed is 0 and not 1")])
+def test_folder_of_another_run_is_refused(tmp_path, other, where):
+    run(directory=tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    with pytest.raises(RunFolderError, match=re.escape(f"{tmp_path}, where {where}")) as error:
+        run(directory=tmp_path, **other)
+    assert "--overwrite" in str(error.value) and "\n" not in str(error.value)
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_folder_with_another_plan_file_is_refused(tmp_path, content):
+    (tmp_path / "plan.json").write_text(content)
+    with pytest.raises(RunFolderError, match=f"`directory`.*{re.escape(str(tmp_path))}"):
+        run(directory=tmp_path)
+
+
+def test_folder_with_a_checkpoint_and_no_plan_is_refused(tmp_path):
+    run(directory=tmp_path)
+    (tmp_path / "plan.json").unlink()
+    with pytest.raises(RunFolderError, match=f"`directory`.*{tmp_path}, without plan.json"):
+        run(directory=tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"half", b"PK\x03\x04"])
+def test_folder_with_a_broken_checkpoint_is_refused(tmp_path, content):
+    run(directory=tmp_path)
+    (tmp_path / "checkpoint.npz").write_bytes(content)
+    with pytest.raises(RunFolderError, match=f"`directory`.*checkpoint.npz.*{tmp_path}"):
+        run(directory=tmp_path)
