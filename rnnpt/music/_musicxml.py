@@ -73,7 +73,7 @@ def _parse(path: Path, parser: ModuleType) -> tuple[Any, float]:
     """Parse the score as if it had no tempo; return the document and its first tempo."""
     tempos = []
 
-    class Untimed(parser.MusicXMLDocument):  # type: ignore[name-defined, misc]
+    class Untimed(parser.MusicXMLDocument):  # type: ignore[name-defined]
         @staticmethod
         def _get_score(filename: str) -> Any:
             score = parser.MusicXMLDocument._get_score(filename)

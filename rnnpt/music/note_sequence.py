@@ -15,7 +15,13 @@ import numpy as np
 import pretty_midi
 
 from rnnpt.music._musicxml import MINOR_THIRDS, read_score
-from rnnpt.music.pianoroll_midi import MAX_STEPS, MusicError, PianoRoll, notes_to_pianoroll
+from rnnpt.music.pianoroll_midi import (
+    MAX_STEPS,
+    VELOCITY,
+    MusicError,
+    PianoRoll,
+    notes_to_pianoroll,
+)
 from rnnpt.music.transposition import Key
 
 if TYPE_CHECKING:
@@ -26,26 +32,20 @@ _MAX_REPEATS = 16
 _DEFAULT_QPM = 120.0
 
 
-def to_note_sequence(roll: PianoRoll, velocity: int = 80) -> NoteSequence:
+def to_note_sequence(roll: PianoRoll) -> NoteSequence:
     """Write a piano roll as a NoteSequence.
 
     Args:
         roll: the roll.
-        velocity: how hard every note is struck, 1 to 127 (0 would silence it).
 
     Returns:
-        The sequence, as long as the roll.
-
-    Raises:
-        MusicError: if the velocity is out of range.
+        The sequence, as long as the roll; `from_note_sequence` reads the same roll from it.
     """
-    if not 1 <= velocity <= 127:
-        raise MusicError(f"velocity must lie between 1 and 127, got {velocity}: 80 is usual")
     sequence = _import("protobuf.music_pb2").NoteSequence(ticks_per_quarter=220)
     sequence.tempos.add(time=0, qpm=roll.qpm)
     step_s = 60 / (roll.qpm * roll.steps_per_quarter)
     for pitch, start, stop in roll.notes().tolist():
-        sequence.notes.add(pitch=pitch, velocity=velocity, start_time=start * step_s,
+        sequence.notes.add(pitch=pitch, velocity=VELOCITY, start_time=start * step_s,
                            end_time=stop * step_s)
     sequence.total_time = len(roll.frames) * step_s
     return sequence
@@ -71,9 +71,10 @@ def from_note_sequence(sequence: NoteSequence, steps_per_quarter: int = 1,
             no note is in the 88 keys, or the music is too long.
     """
     tempos = sorted((tempo.time, tempo.qpm) for tempo in sequence.tempos)
-    if any(qpm <= 0 for _, qpm in tempos):
-        raise MusicError(f"sequence.tempos must be positive, got {min(q for _, q in tempos):g} "
-                         f"quarter notes a minute: correct it or clear the tempos")
+    for time, qpm in tempos:
+        if not (0 <= time < np.inf and 0 < qpm < np.inf):
+            raise MusicError(f"sequence.tempos must be positive, from 0 s on, got {qpm:g} quarter "
+                             f"notes a minute at {time:g} s: correct it or clear the tempos")
     notes = [(n.pitch, n.start_time, n.end_time) for n in sequence.notes if not n.is_drum]
     pitches, starts, ends = np.array(notes, np.float64).reshape(-1, 3).T
     return notes_to_pianoroll(
@@ -140,8 +141,8 @@ def abc_to_pianorolls(text: str, steps_per_quarter: int = 1,
         MusicError: if there is no tune or one cannot be read.
     """
     if len(text) > _MAX_ABC_CHARACTERS:
-        raise MusicError(f"text must have at most {_MAX_ABC_CHARACTERS} characters, got {len(text)}: "
-                         f"split the tunebook")
+        raise MusicError(f"text must have at most {_MAX_ABC_CHARACTERS} characters, got "
+                         f"{len(text)}: split the tunebook")
     try:
         tunes, errors = _import("abc_parser").parse_abc_tunebook(text)
         sequences = [_play_repeats(tunes[number]) for number in sorted(tunes)]
@@ -193,5 +194,4 @@ def _quarters(seconds: np.ndarray, tempos: list[tuple[float, float]]) -> np.ndar
     times, qpms = np.array([(0.0, first)] + tempos).T
     passed = np.concatenate([[0], np.cumsum(np.diff(times) * qpms[:-1] / 60)])
     last = np.searchsorted(times, seconds, "right").clip(1) - 1
-    # A millionth of a quarter note is noise of the seconds.
-    return np.round(passed[last] + (seconds - times[last]) * qpms[last] / 60, 6)
+    return passed[last] + (seconds - times[last]) * qpms[last] / 60

@@ -19,12 +19,13 @@ NUM_KEYS = 88
 MAX_STEPS = 2**16
 MAX_BYTES = 2**20  # of a MIDI file: some 130 MB and 2 s in the parser at worst
 MAX_TICKS = 10**7  # pretty_midi keeps a float a tick; importing note_seq raises its own limit
+VELOCITY = 80  # of every note that is written; 0 would end it
 MIN_QPM, MAX_QPM = 4.0, 1000.0  # a MIDI tempo has 24 bits, which end at 3.6
 _MAX_STEPS_PER_QUARTER = 96
 _TICKS_PER_STEP = 120
 _TOLERANCE = 1 / 8  # of a step, see `notes_to_pianoroll`
-_DRUM_CHANNEL = 9  # counted from 0
-_SUSTAIN, _ALL_NOTES_OFF = 64, 123  # control changes
+_KEPT_TYPES, _DRUM_CHANNEL = ("note_on", "note_off", "control_change"), 9
+_SUSTAIN, _ALL_OFF = 64, 123  # control changes
 # The parser reads a number of any length, in quadratic time; no text has so many high bytes.
 _ENDLESS_NUMBER = re.compile(rb"[\x80-\xff]{4096}")
 
@@ -37,12 +38,10 @@ class MusicError(ValueError):
 class PianoRoll:
     """Which keys sound at each step, and where a new note begins.
 
-    Without the onsets a repeated note and a held one look the same.
-
     Args:
         frames: 1 where a key sounds, 0 elsewhere (T, 88); column 0 is MIDI pitch 21.
-        onsets: 1 where a note begins (T, 88): wherever a key starts to sound, and inside a
-            sounding stretch where the note is struck again.
+        onsets: 1 where a note begins (T, 88): wherever a key starts to sound, and where it is
+            struck again while it sounds.
         steps_per_quarter: steps in a quarter note, 1 to 96.
         qpm: tempo in quarter notes a minute, 4 to 1000.
 
@@ -61,15 +60,15 @@ class PianoRoll:
         if self.onsets.shape != self.frames.shape:
             raise MusicError(f"onsets must have the shape of frames {self.frames.shape}, got "
                              f"{self.onsets.shape}: make them with onsets_of(frames)")
-        wrong = np.argwhere((self.onsets > self.frames) | (onsets_of(self.frames) > self.onsets))
-        if len(wrong):
+        wrong = (self.onsets > self.frames) | (self.onsets < onsets_of(self.frames))
+        if wrong.any():
             raise MusicError(f"onsets must be 1 where a key starts to sound and 0 where it is "
-                             f"silent, got {self.onsets[tuple(wrong[0])]} at (step, key) "
-                             f"{tuple(wrong[0].tolist())}: make them with onsets_of(frames)")
+                             f"silent, got others, first at (step, key) "
+                             f"{np.argwhere(wrong)[0].tolist()}: make them with onsets_of(frames)")
         _check_count("steps_per_quarter", self.steps_per_quarter, _MAX_STEPS_PER_QUARTER)
         if not MIN_QPM <= self.qpm <= MAX_QPM:
             raise MusicError(f"qpm must lie between {MIN_QPM:g} and {MAX_QPM:g} quarter notes a "
-                             f"minute, got {self.qpm:g}: choose a tempo in that range")
+                             f"minute, got {self.qpm:g}: 120 is usual")
 
     def notes(self) -> np.ndarray:
         """List the notes.
@@ -79,10 +78,9 @@ class PianoRoll:
             pitch (N, 3), int64.
         """
         steps, keys = np.nonzero(self.onsets)
-        num_steps = len(self.frames)
-        ends = np.full((num_steps + 1, NUM_KEYS), num_steps)
+        ends = np.full((len(self.frames) + 1, NUM_KEYS), len(self.frames))
         broken = (self.frames == 0) | (self.onsets == 1)
-        ends[:-1] = np.where(broken, np.arange(num_steps)[:, np.newaxis], num_steps)
+        ends[:-1][broken] = np.nonzero(broken)[0]
         ends = np.minimum.accumulate(ends[::-1], axis=0)[::-1]
         return np.stack([keys + LOWEST_PITCH, steps, ends[steps + 1, keys]], axis=1)
 
@@ -97,8 +95,7 @@ def onsets_of(frames: np.ndarray) -> np.ndarray:
         1 at the first step of each stretch (T, 88), uint8.
     """
     frames = _binary(frames, "frames")
-    before = np.concatenate([np.zeros_like(frames[:1]), frames[:-1]])
-    return frames & (1 - before)
+    return np.diff(frames.astype(np.int8), axis=0, prepend=0).clip(0).astype(np.uint8)
 
 
 def notes_to_pianoroll(pitches: np.ndarray, starts: np.ndarray, ends: np.ndarray,
@@ -106,10 +103,9 @@ def notes_to_pianoroll(pitches: np.ndarray, starts: np.ndarray, ends: np.ndarray
                        max_steps: int = MAX_STEPS, end: float = 0.0) -> PianoRoll:
     """Sample notes on the beat grid.
 
-    A key is on in a step if a note sounds when the step begins. Starts and ends may miss the
-    grid by less than an eighth of a step: a note that begins that near to a step is on in it,
-    however short, and one that ends that near after it is not. A note that comes and goes
-    between two steps is left out, as are notes of no length and those outside the 88 keys.
+    A key is on in a step if a note sounds when the step begins, give or take an eighth of a step:
+    a note that begins that near to it is on, however short, one that ends that near to it off.
+    Left out are notes that come and go between two steps, of no length or outside the 88 keys.
 
     Args:
         pitches: MIDI pitches (N,).
@@ -124,30 +120,35 @@ def notes_to_pianoroll(pitches: np.ndarray, starts: np.ndarray, ends: np.ndarray
         The roll, up to the end of its last note, or to `end` if that comes later.
 
     Raises:
-        MusicError: if no note in the 88 keys meets the grid, or the roll would be too long.
+        MusicError: if no note in the 88 keys meets the grid, a time is impossible, or the roll
+            would be too long.
     """
     _check_count("steps_per_quarter", steps_per_quarter, _MAX_STEPS_PER_QUARTER)
     _check_count("max_steps", max_steps, MAX_STEPS)
     keys = np.asarray(pitches, np.int64) - LOWEST_PITCH
-    starts = np.asarray(starts, np.float64) * steps_per_quarter
-    ends = np.asarray(ends, np.float64) * steps_per_quarter
+    # Below a millionth of a step lies the noise of times that were once seconds.
+    starts = np.round(np.asarray(starts, np.float64) * steps_per_quarter, 6)
+    ends = np.round(np.asarray(ends, np.float64) * steps_per_quarter, 6)
     firsts = np.floor(starts - _TOLERANCE) + 1
     stops = np.ceil(ends - _TOLERANCE)
     stops = np.where(starts >= firsts - _TOLERANCE, np.maximum(stops, firsts + 1), stops)
     kept = (keys >= 0) & (keys < NUM_KEYS) & (ends > starts) & (stops > firsts)
+    if not ((starts >= 0) & (ends >= starts)).all():
+        raise MusicError(f"starts must lie at 0 or later and ends after them, got starts from "
+                         f"{starts.min():g} and ends from {ends.min():g}: correct the notes")
     if not kept.any():
         raise MusicError(f"the music must have a note in the 88 keys (MIDI 21 to 108) that "
-                         f"sounds on the grid, got none among {len(keys)} pitched notes: choose "
-                         f"other music or a larger steps_per_quarter than {steps_per_quarter}")
+                         f"sounds on the grid, got none among {len(keys)} that are no drums: "
+                         f"choose other music, or steps_per_quarter above {steps_per_quarter}")
     num_steps = max(stops[kept].max(), np.ceil(end * steps_per_quarter - _TOLERANCE))
     if num_steps > max_steps:
         raise MusicError(f"max_steps is {max_steps}, got music of {num_steps:.0f} steps: cut it, "
                          f"or choose fewer steps_per_quarter than {steps_per_quarter}")
-    keys, first, stop = keys[kept], firsts[kept].astype(np.int64), stops[kept].astype(np.int64)
+    keys, first, stop = np.stack([keys, firsts, stops])[:, kept].astype(np.int64)
     changes = np.zeros((int(num_steps) + 1, NUM_KEYS), np.int32)
     np.add.at(changes, (first, keys), 1)
     np.add.at(changes, (stop, keys), -1)
-    onsets = np.zeros((int(num_steps), NUM_KEYS), np.uint8)
+    onsets = np.zeros_like(changes[:-1])
     onsets[first, keys] = 1
     return PianoRoll(np.cumsum(changes, axis=0)[:-1] > 0, onsets, steps_per_quarter, qpm)
 
@@ -156,10 +157,9 @@ def midi_to_pianoroll(source: bytes | str | Path, steps_per_quarter: int = 1,
                       max_steps: int = MAX_STEPS, sustain: bool = False) -> PianoRoll:
     """Read a MIDI file as a piano roll on the beat grid.
 
-    All instruments are laid on one keyboard; drums (channel 10) are left out, and so is a note
-    that is never released. The roll starts at the file's first tick and ends with its last
-    note, or with a later "all notes off", by which `pianoroll_to_midi` marks the roll's end.
-    `notes_to_pianoroll` says how notes meet the grid.
+    All instruments share one keyboard; drums (channel 10) and notes never released are left out.
+    The roll starts at the file's first tick and ends with its last note, or with a later "all
+    notes off", as `pianoroll_to_midi` writes. `notes_to_pianoroll` says how notes meet the grid.
 
     Args:
         source: the file's path, or its bytes; at most 1 MiB.
@@ -172,53 +172,40 @@ def midi_to_pianoroll(source: bytes | str | Path, steps_per_quarter: int = 1,
         The roll, with the file's first tempo.
 
     Raises:
+        FileNotFoundError: if there is no such file.
         MusicError: if the file is no MIDI file, damaged, not counted in beats, too large or too
             long, or has no note in the 88 keys.
+        TypeError: if the source is neither a path nor bytes, or a count no integer.
     """
-    _check_count("steps_per_quarter", steps_per_quarter, _MAX_STEPS_PER_QUARTER)
-    _check_count("max_steps", max_steps, MAX_STEPS)
     midi = _parse(_read(source))
     qpm, end = _keep_notes(midi)
-    notes = np.zeros((0, 3))
-    if midi.tracks:
-        # Without its tempo events the file runs at 120, two quarter notes a second.
-        instruments = pretty_midi.PrettyMIDI(mido_object=midi).instruments
-        notes = np.concatenate([notes] + [_notes(i, sustain) for i in instruments])
-    pitches, starts, ends = notes.T * [[1], [2], [2]]
+    instruments = pretty_midi.PrettyMIDI(mido_object=midi).instruments if midi.tracks else []
+    notes = np.concatenate([np.zeros((0, 3))] + [_notes(i, sustain) for i in instruments])
+    pitches, starts, ends = notes.T * [[1], [2], [2]]  # without tempo events, 2 quarters a second
     return notes_to_pianoroll(pitches, starts, ends, steps_per_quarter, qpm, max_steps,
                               end / midi.ticks_per_beat)
 
 
-def pianoroll_to_midi(roll: PianoRoll, velocity: int = 80, program: int = 0) -> bytes:
+def pianoroll_to_midi(roll: PianoRoll) -> bytes:
     """Write a piano roll as a MIDI file.
 
-    A held note is one note, and an onset inside a held key strikes it again.
-    `midi_to_pianoroll` reads back the same frames and onsets, silence at the end included.
+    A held note is one note, and an onset inside a held key strikes it again: reading the file
+    back loses no frame, no onset and no silence at the end.
 
     Args:
         roll: the roll.
-        velocity: how hard every note is struck, 1 to 127 (0 would end it).
-        program: General MIDI program, 0 to 127; 0 is the grand piano.
 
     Returns:
         The file.
-
-    Raises:
-        MusicError: if the velocity or the program is out of range.
     """
-    if not 1 <= velocity <= 127:
-        raise MusicError(f"velocity must lie between 1 and 127, got {velocity}: 80 is usual")
-    if not 0 <= program <= 127:
-        raise MusicError(f"program must lie between 0 and 127, got {program}: 0 is the piano")
     midi = pretty_midi.PrettyMIDI(resolution=_TICKS_PER_STEP * roll.steps_per_quarter,
                                   initial_tempo=roll.qpm)
     step_s = 60 / (roll.qpm * roll.steps_per_quarter)
-    instrument = pretty_midi.Instrument(program)
-    instrument.notes = [pretty_midi.Note(velocity, pitch, start * step_s, stop * step_s)
-                        for pitch, start, stop in roll.notes().tolist()]
-    instrument.control_changes = [
-        pretty_midi.ControlChange(_ALL_NOTES_OFF, 0, len(roll.frames) * step_s)]
-    midi.instruments = [instrument]
+    piano = pretty_midi.Instrument(program=0)
+    piano.notes = [pretty_midi.Note(VELOCITY, pitch, start * step_s, stop * step_s)
+                   for pitch, start, stop in roll.notes().tolist()]
+    piano.control_changes = [pretty_midi.ControlChange(_ALL_OFF, 0, len(roll.frames) * step_s)]
+    midi.instruments = [piano]
     file = io.BytesIO()
     midi.write(file)
     return file.getvalue()
@@ -226,11 +213,9 @@ def pianoroll_to_midi(roll: PianoRoll, velocity: int = 80, program: int = 0) -> 
 
 def _binary(frames: np.ndarray, name: str) -> np.ndarray:
     frames = np.asarray(frames)
-    if frames.ndim != 2 or frames.shape[1] != NUM_KEYS or not len(frames):
-        raise MusicError(f"{name} must have a row a step and {NUM_KEYS} columns, at least one "
-                         f"row, got shape {frames.shape}: pass one piece, column 0 is A0")
-    if len(frames) > MAX_STEPS:
-        raise MusicError(f"{name} must have at most {MAX_STEPS} steps, got {len(frames)}: cut it")
+    if frames.ndim != 2 or frames.shape[1] != NUM_KEYS or not 1 <= len(frames) <= MAX_STEPS:
+        raise MusicError(f"{name} must have 1 to {MAX_STEPS} rows, a step each, of {NUM_KEYS} "
+                         f"keys, got shape {frames.shape}: pass one piece, column 0 is A0")
     wrong = frames[(frames != 0) & (frames != 1)]
     if wrong.size:
         raise MusicError(f"{name} must hold 0 and 1 alone, got {wrong[0]}: sample or threshold")
@@ -245,38 +230,33 @@ def _check_count(name: str, value: int, most: int) -> None:
 
 
 def _read(source: bytes | str | Path) -> bytes:
-    if isinstance(source, bytes):
-        data = source
-    elif not isinstance(source, (str, Path)):
-        raise TypeError(f"source must be a path or bytes, got {type(source).__name__}: pass the "
-                        f"path of a .mid file or what it holds")
-    elif not Path(source).is_file():
-        raise FileNotFoundError(f"source must be a MIDI file, got {str(source)!r}, where there is "
-                                f"none: check the path")
-    else:
+    if not isinstance(source, (bytes, str, Path)):
+        raise TypeError(f"source must be a path or bytes, got {source!r}: pass a .mid file's path")
+    if not isinstance(source, bytes):
+        if not Path(source).is_file():
+            raise FileNotFoundError(f"source must be a MIDI file, got {str(source)!r}, where "
+                                    f"there is none: check the path")
         with open(source, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
+            source = file.read(MAX_BYTES + 1)
+    if len(source) > MAX_BYTES:
         raise MusicError(f"source must have at most {MAX_BYTES} bytes, got more: cut the piece")
-    if data[:4] != b"MThd":
-        raise MusicError(f"source must be a MIDI file, got {len(data)} bytes that begin with "
-                         f"{data[:4]!r}: pass a .mid file, which begins with b'MThd'")
-    return data
+    if source[:4] != b"MThd":
+        raise MusicError(f"source must be a MIDI file, got {len(source)} bytes that begin with "
+                         f"{source[:4]!r}: pass a .mid file, which begins with b'MThd'")
+    return source
 
 
 def _parse(data: bytes) -> mido.MidiFile:
-    damaged = MusicError(f"source must be a complete MIDI file, got {len(data)} bytes that break "
-                         f"off or are damaged: export the file again")
-    if _ENDLESS_NUMBER.search(data):
-        raise damaged
     try:
+        if _ENDLESS_NUMBER.search(data):
+            raise OverflowError
         midi = mido.MidiFile(file=io.BytesIO(data))
     except Exception as error:  # of many kinds, wild bytes reach all corners of the parser
-        raise damaged from error
+        raise MusicError(f"source must be a complete MIDI file, got {len(data)} bytes that break "
+                         f"off or are damaged: export the file again") from error
     if midi.ticks_per_beat <= 0 or midi.type == 2:
-        raise MusicError(f"source must count time in beats on one time line, got MIDI type "
-                         f"{midi.type} with time division {midi.ticks_per_beat}: export it as "
-                         f"type 1 with ticks a quarter note")
+        raise MusicError(f"source must count ticks a quarter note, in type 0 or 1, got "
+                         f"{midi.ticks_per_beat} in type {midi.type}: export it again so")
     return midi
 
 
@@ -289,20 +269,16 @@ def _keep_notes(midi: mido.MidiFile) -> tuple[float, int]:
             tick += event.time
             if event.type == "set_tempo":
                 tempos.append((tick, event.tempo))
-            if event.type not in ("note_on", "note_off", "control_change"):
-                continue
-            if event.channel == _DRUM_CHANNEL:
+            if event.type not in _KEPT_TYPES or event.channel == _DRUM_CHANNEL:
                 continue
             if tick > MAX_TICKS:
                 raise MusicError(f"source must last at most {MAX_TICKS} ticks, got more: export "
                                  f"it with fewer than {midi.ticks_per_beat} ticks a quarter note")
-            if event.is_cc(_ALL_NOTES_OFF):
-                end = max(end, tick)
+            end = max(end, tick) if event.is_cc(_ALL_OFF) else end
             event.time, last = tick - last, tick
             kept.append(event)
-        if kept:
-            tracks.append(kept)
-    midi.tracks = tracks
+        tracks.append(kept)
+    midi.tracks = [track for track in tracks if track]
     _, tempo = min(tempos, default=(0, 500_000))  # microseconds a quarter note
     return 6e7 / max(tempo, 1), end
 
