@@ -1,0 +1,305 @@
+"""JSON in, as TensorFlow Serving's parser (RapidJSON) reads it.
+
+It differs from Python's `json` in what a client can see: NaN and the infinities in five spellings,
+text after the document ignored, the first of two equal keys wins, any depth of nesting, no number
+too big for a double, doubles of many digits rounded its way, and its words for what is wrong, with
+the byte where. Python's scanner reads the ordinary document; whatever it refuses, or might read
+otherwise, is read again by `_Reader`.
+"""
+
+import json
+import re
+from typing import Any, NoReturn
+
+# All the parser's complaints; the keys are RapidJSON's names without "kParseError".
+MESSAGES = {
+    "DocumentEmpty": "The document is empty.",
+    "ObjectMissName": "Missing a name for object member.",
+    "ObjectMissColon": "Missing a colon after a name of object member.",
+    "ObjectMissCommaOrCurlyBracket": "Missing a comma or '}' after an object member.",
+    "ArrayMissCommaOrSquareBracket": "Missing a comma or ']' after an array element.",
+    "ValueInvalid": "Invalid value.",
+    "StringUnicodeEscapeInvalidHex": "Incorrect hex digit after \\u escape in string.",
+    "StringUnicodeSurrogateInvalid": "The surrogate pair in string is invalid.",
+    "StringEscapeInvalid": "Invalid escape character in string.",
+    "StringMissQuotationMark": "Missing a closing quotation mark in string.",
+    "StringInvalidEncoding": "Invalid encoding in string.",
+    "NumberTooBig": "Number too big to be stored in double.",
+    "NumberMissFraction": "Miss fraction part in number.",
+    "NumberMissExponent": "Miss exponent in number.",
+}
+_SPACE = re.compile("[ \t\n\r]*")
+_NUMBER = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
+_PLAIN = re.compile('[^"\\\\\x00-\x1f]*')
+_ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+# What Python's scanner would read in another way: surrogates, and numbers near the end of doubles.
+_RARE = re.compile(rb"\\u[dD]|[eE]\+?[0-9]{3}|[0-9]{300}")
+_MAX_UINT64 = 2**64 - 1
+_MIN_INT64 = -(2**63)
+_MAX_EXACT = 2**53 - 1
+
+
+class JsonError(ValueError):
+    """The text is no JSON."""
+
+
+class JsonObject(list):
+    """An object's members as (name, value) pairs, in order, equal names too."""
+
+    def find(self, name: str) -> tuple[str, Any] | None:
+        """Finds a member.
+
+        Args:
+            name: The member's name.
+
+        Returns:
+            The first (name, value) pair of that name, or None.
+        """
+        return next((pair for pair in self if pair[0] == name), None)
+
+
+def parse_json(body: bytes) -> Any:
+    """Reads the first JSON value of a text.
+
+    Args:
+        body: The text in UTF-8.
+
+    Returns:
+        None, a bool, an int that 64 bits hold, a float, a str, a list or a `JsonObject`.
+
+    Raises:
+        JsonError: If the text is no JSON, in RapidJSON's words.
+    """
+    if not body:
+        raise JsonError("The document is empty")
+    if not _RARE.search(body):
+        text = body.decode("utf-8", "surrogateescape")
+        try:
+            return _DECODER.raw_decode(text, _SPACE.match(text).end())[0]  # type: ignore[union-attr]
+        except (ValueError, RecursionError):
+            pass
+    # One character a byte, so that positions are the offsets that RapidJSON tells.
+    return _Reader(body.decode("latin-1")).read()
+
+
+def _integer(token: str) -> int | float:
+    if len(token) > 20:
+        return _double(token)
+    value = int(token)
+    return value if _MIN_INT64 <= value <= _MAX_UINT64 else _double(token)
+
+
+def _double(token: str) -> float:
+    """RapidJSON's rounding: 17 digits gathered in a double, then one product or quotient.
+
+    It is the nearest double for at most 15 digits and an exponent within 22, else at times the
+    one beside it.
+    """
+    if len(token) <= 15 and "e" not in token and "E" not in token:
+        return float(token)
+    sign, whole, fraction, exponent = _NUMBER.fullmatch(token).groups("")  # type: ignore[union-attr]
+    significand, power = _gather(whole, fraction)
+    # No exponent of more digits matters; it also keeps the powers below small.
+    value = _scale(significand, power + int(exponent[:7] or 0))
+    return -value if sign else value
+
+
+def _gather(whole: str, fraction: str) -> tuple[float, int]:
+    """Returns the digits that count, as a number, and the power of ten that goes with it."""
+    exact, used = 0, 0
+    for digit in whole:
+        if exact * 10 + int(digit) > _MAX_UINT64:
+            break
+        exact, used = exact * 10 + int(digit), used + 1
+    value = float(exact)
+    for digit in whole[used:]:
+        value = value * 10.0 + int(digit)
+    # RapidJSON does not count the first digit before the point.
+    digits = len(whole) - 1 if exact else 0
+    power, is_exact = 0, used == len(whole)
+    for digit in fraction:
+        is_exact = is_exact and exact <= _MAX_EXACT
+        if not is_exact and digits >= 17:
+            break
+        exact = exact * 10 + int(digit)
+        value = float(exact) if is_exact else value * 10.0 + int(digit)
+        digits += value > 0.0
+        power -= 1
+    return value, power
+
+
+def _scale(significand: float, power: int) -> float:
+    if power > 308:
+        return float("inf")
+    if power >= 0:
+        return significand * float(f"1e{power}")
+    if power < -616:
+        return 0.0
+    if power < -308:
+        return significand / 1e308 / float(f"1e{-308 - power}")
+    return significand / float(f"1e{-power}")
+
+
+# `strict` refuses control characters, as RapidJSON does.
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=JsonObject, parse_float=_double, parse_int=_integer, strict=True
+)
+
+
+class _Reader:
+    """The exact way, without recursion, for any depth."""
+
+    def __init__(self, text: str):
+        self.text = text
+        self.at = 0
+
+    def read(self) -> Any:
+        """Reads one value; open containers wait on a stack, each with the name of its member."""
+        stack: list[tuple[list, str | None]] = []
+        self.skip()
+        if self.at == len(self.text) or self.peek() in "]},:\x00":
+            self.fail("DocumentEmpty")
+        while True:
+            value = self.start_value()
+            if isinstance(value, list) and not self.close(value):
+                stack.append((value, self.name() if isinstance(value, JsonObject) else None))
+                continue
+            while stack:
+                container, name = stack.pop()
+                container.append(value if name is None else (name, value))
+                if not self.close(container, first=False):
+                    name = self.name() if isinstance(container, JsonObject) else None
+                    stack.append((container, name))
+                    break
+                value = container
+            else:
+                return value
+
+    def start_value(self) -> Any:
+        """Reads a whole scalar, or only the bracket that opens a container."""
+        self.skip()
+        character = self.peek()
+        if character in "[{":
+            self.at += 1
+            return [] if character == "[" else JsonObject()
+        if character == '"':
+            return self.string()
+        if character in "tfn":
+            return self.literal({"t": "true", "f": "false", "n": "null"}[character])
+        return self.number()
+
+    def close(self, container: list, first: bool = True) -> bool:
+        """Takes the bracket that ends a container, or the comma before its next element."""
+        is_object = isinstance(container, JsonObject)
+        self.skip()
+        if self.peek() == ("}" if is_object else "]"):
+            self.at += 1
+            return True
+        if not first:
+            if self.peek() != ",":
+                self.fail("ObjectMissCommaOrCurlyBracket" if is_object
+                          else "ArrayMissCommaOrSquareBracket")
+            self.at += 1
+        return False
+
+    def name(self) -> str:
+        self.skip()
+        if self.peek() != '"':
+            self.fail("ObjectMissName")
+        name = self.string()
+        self.skip()
+        if self.peek() != ":":
+            self.fail("ObjectMissColon")
+        self.at += 1
+        return name
+
+    def literal(self, word: str) -> bool | None:
+        self.take(word)
+        return {"true": True, "false": False, "null": None}[word]
+
+    def number(self) -> int | float:
+        start = self.at
+        match = _NUMBER.match(self.text, start)
+        if match is None:
+            return self.special()
+        self.at = match.end()
+        if match[3] is None and match[4] is None and self.peek() == ".":
+            self.fail("NumberMissFraction", self.at + 1)
+        if match[4] is None and self.peek() in "eE":
+            signed = self.text[self.at + 1:self.at + 2] in ("+", "-")
+            self.fail("NumberMissExponent", self.at + 1 + signed)
+        value = (_integer if match[3] is None and match[4] is None else _double)(match[0])
+        if value in (float("inf"), float("-inf")):
+            self.fail("NumberTooBig", start)
+        return value
+
+    def special(self) -> float:
+        sign = -1.0 if self.peek() == "-" else 1.0
+        self.at += self.peek() == "-"
+        if self.peek() == "N":
+            self.take("NaN")
+            return float("nan")
+        self.take("Inf")
+        if self.peek() == "i":
+            self.take("inity")
+        return sign * float("inf")
+
+    def string(self) -> str:
+        self.at += 1
+        parts = []
+        while True:
+            match = _PLAIN.match(self.text, self.at)
+            parts.append(match[0].encode("latin-1"))  # type: ignore[index]
+            self.at = match.end()  # type: ignore[union-attr]
+            character = self.peek()
+            if character == "\\":
+                parts.append(self.escape().encode("utf-8"))
+            elif character == '"':
+                self.at += 1
+                return b"".join(parts).decode("utf-8", "surrogateescape")
+            else:
+                ended = character == "\x00"
+                self.fail("StringMissQuotationMark" if ended else "StringInvalidEncoding")
+
+    def escape(self) -> str:
+        start = self.at
+        letter = self.text[start + 1:start + 2]
+        self.at += 2
+        if letter in _ESCAPES:
+            return _ESCAPES[letter]
+        if letter != "u":
+            self.fail("StringEscapeInvalid", start)
+        code = self.hexadecimal(start)
+        if 0xD800 <= code <= 0xDFFF:
+            if code >= 0xDC00 or self.text[self.at:self.at + 2] != "\\u":
+                self.fail("StringUnicodeSurrogateInvalid", start)
+            self.at += 2
+            low = self.hexadecimal(start)
+            if not 0xDC00 <= low <= 0xDFFF:
+                self.fail("StringUnicodeSurrogateInvalid", start)
+            code = 0x10000 + (code - 0xD800) * 0x400 + (low - 0xDC00)
+        return chr(code)
+
+    def hexadecimal(self, start: int) -> int:
+        digits = self.text[self.at:self.at + 4]
+        if not re.fullmatch("[0-9a-fA-F]{4}", digits):
+            self.fail("StringUnicodeEscapeInvalidHex", start)
+        self.at += 4
+        return int(digits, 16)
+
+    def skip(self) -> None:
+        self.at = _SPACE.match(self.text, self.at).end()  # type: ignore[union-attr]
+
+    def peek(self) -> str:
+        """Returns the next character, NUL at the end as in RapidJSON's streams."""
+        return self.text[self.at] if self.at < len(self.text) else "\x00"
+
+    def take(self, word: str) -> None:
+        for character in word:
+            if self.peek() != character:
+                self.fail("ValueInvalid")
+            self.at += 1
+
+    def fail(self, kind: str, offset: int | None = None) -> NoReturn:
+        where = self.at if offset is None else offset
+        raise JsonError(f"{MESSAGES[kind]} at offset: {where}")

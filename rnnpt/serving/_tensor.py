@@ -1,0 +1,119 @@
+"""NumPy arrays to tensor messages and back.
+
+The functions take the official `TensorProto` and the client's own, whose fields have the same names.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+# TensorFlow's numbers of the types that cross the wire (its types.proto).
+DTYPES: dict[int, np.dtype] = {
+    1: np.dtype(np.float32),
+    2: np.dtype(np.float64),
+    3: np.dtype(np.int32),
+    4: np.dtype(np.uint8),
+    5: np.dtype(np.int16),
+    6: np.dtype(np.int8),
+    7: np.dtype(object),
+    9: np.dtype(np.int64),
+    10: np.dtype(np.bool_),
+    17: np.dtype(np.uint16),
+    19: np.dtype(np.float16),
+    22: np.dtype(np.uint32),
+    23: np.dtype(np.uint64),
+}
+NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
+# Also the names that REST's metadata uses, with the prefix "DT_" and in capitals.
+NAMES = {
+    1: "float", 2: "double", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 7: "string",
+    9: "int64", 10: "bool", 14: "bfloat16", 17: "uint16", 19: "half", 22: "uint32", 23: "uint64",
+}
+STRING = 7
+HALF = 19
+# The typed field that holds a type's values when they do not travel as bytes.
+VALUE_FIELDS = {
+    1: "float_val", 2: "double_val", 3: "int_val", 4: "int_val", 5: "int_val", 6: "int_val",
+    7: "string_val", 9: "int64_val", 10: "bool_val", 17: "int_val", 19: "half_val",
+    22: "uint32_val", 23: "uint64_val",
+}
+# A message cannot be longer than this, nor should one that repeats a value unpack to more.
+_MAX_BYTES = 2**31 - 1
+
+
+def from_proto(proto: Any) -> np.ndarray:
+    """Reads a tensor message.
+
+    As in TensorFlow, values that are missing at the end repeat the last one (zero where there are
+    none), and integers wrap around in a smaller type.
+
+    Args:
+        proto: A `TensorProto`, with typed values or with `tensor_content`.
+
+    Returns:
+        The array, of objects (bytes) for strings.
+
+    Raises:
+        ValueError: If the type, the shape and the values do not fit together.
+    """
+    dtype = DTYPES.get(proto.dtype)
+    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+    if dtype is None or proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+        raise ValueError(f"dtype and shape must be known, got dtype {proto.dtype}, shape {shape}")
+    count = math.prod(shape)
+    if count * dtype.itemsize > _MAX_BYTES:
+        raise ValueError(f"shape must hold less than 2 GiB, got {shape}")
+    if proto.tensor_content and proto.dtype != STRING:
+        flat = np.frombuffer(proto.tensor_content, _little_endian(dtype))
+        return flat.astype(dtype).reshape(shape)
+    values = list(getattr(proto, VALUE_FIELDS[proto.dtype]))
+    if len(values) > count:
+        raise ValueError(f"shape {shape} must hold every value, got {len(values)} values")
+    array = _array(values, proto.dtype, dtype)
+    if len(values) < count:
+        last = array[-1] if values else (b"" if proto.dtype == STRING else 0)
+        array = np.concatenate([array, np.full(count - len(values), last, dtype)])
+    return array.reshape(shape)
+
+
+def _array(values: list, number: int, dtype: np.dtype) -> np.ndarray:
+    if number == STRING:
+        strings = np.empty(len(values), object)
+        strings[:] = values
+        return strings
+    if number == HALF:
+        return np.array(values, np.int64).astype(np.uint16).view(np.float16)
+    if VALUE_FIELDS[number] == "int_val":
+        return np.array(values, np.int64).astype(dtype)
+    return np.array(values, dtype)
+
+
+def _little_endian(dtype: np.dtype) -> np.dtype:
+    return dtype.newbyteorder("<")
+
+
+def fill_proto(proto: Any, array: np.ndarray, as_content: bool) -> None:
+    """Writes an array into an empty tensor message.
+
+    Args:
+        proto: The `TensorProto` to fill.
+        array: The values; strings as an array of objects, each bytes.
+        as_content: True for `tensor_content`, compact and fast; False for typed values, the form in
+            which TensorFlow Serving answers. Strings always travel as typed values.
+
+    Raises:
+        ValueError: If no tensor of the wire has the array's type.
+    """
+    number = NUMBERS.get(array.dtype)
+    if number is None:
+        raise ValueError(f"dtype must be one of the wire's, got {array.dtype}; cast the array")
+    proto.dtype = number
+    for size in array.shape:
+        proto.tensor_shape.dim.add(size=size)
+    if as_content and number != STRING:
+        proto.tensor_content = array.astype(_little_endian(array.dtype), copy=False).tobytes()
+    elif number == HALF:
+        proto.half_val.extend(array.ravel().view(np.uint16).tolist())
+    else:
+        getattr(proto, VALUE_FIELDS[number]).extend(array.ravel().tolist())
