@@ -7,9 +7,9 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import scipy.io
 
+from rnnpt.datasets._cache import cache_folder, write_beside
 from rnnpt.datasets._pickle import load_pitch_lists
 from rnnpt.datasets.sequence import Sequences, Splits
 
@@ -81,18 +81,9 @@ def pianorolls(name: str, data_dir: str | os.PathLike[str] | None = None) -> Spl
                 "folder by `data_dir` or RNNPT_DATA.") from error
     _log.info("Reading %s", path)
     rolls = _read_pickle(path) if path.suffix == ".pickle" else _read_mat(path)
-    return Splits(name=canonical, **{
-        split: Sequences(pieces, [f"{split}_{i:03d}" for i in range(len(pieces))])
-        for split, pieces in rolls.items()})
-
-
-def cache_folder() -> Path:
-    """Tell where downloads and prepared data are kept.
-
-    Returns:
-        The user's cache folder of this package; it need not exist yet.
-    """
-    return Path(platformdirs.user_cache_dir("rnnpt"))
+    splits = {split: Sequences(pieces, [f"{split}_{i:03d}" for i in range(len(pieces))])
+              for split, pieces in rolls.items()}
+    return Splits(**splits, name=canonical, steps_per_quarter=1)
 
 
 def find(name: str, data_dir: str | os.PathLike[str] | None = None) -> Path | None:
@@ -146,20 +137,10 @@ def download(name: str, folder: Path) -> Path:
             problems.append(f"{url}: {error}")
             continue
         if hashlib.sha256(content).hexdigest() == CHECKSUMS[name]:
-            _write(path, content)
+            write_beside(path, content)
             return path
         problems.append(f"{url}: not the expected file (SHA-256 differs)")
     raise ConnectionError("; ".join(problems))
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(content)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _read_mat(path: Path) -> dict[str, list[np.ndarray]]:

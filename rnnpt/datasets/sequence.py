@@ -207,6 +207,7 @@ class Splits:
         valid: Pieces to choose hyper-parameters and the stopping epoch by.
         test: Pieces to report.
         name: Name of the data set, for tables and run folders.
+        steps_per_quarter: Frames in a quarter note, to read and write MIDI on the same grid.
 
     Raises:
         ValueError: If the widths of the three differ.
@@ -216,6 +217,7 @@ class Splits:
     valid: Sequences
     test: Sequences
     name: str = "unnamed"
+    steps_per_quarter: int = 1
 
     def __post_init__(self) -> None:
         widths = [split.num_visible for split in (self.train, self.valid, self.test)]

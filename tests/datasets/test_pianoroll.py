@@ -170,10 +170,11 @@ def test_truncated_mat_gets_one_line_with_its_name(fraction, tmp_path):
     path = write_mat(tmp_path)
     content = path.read_bytes()
     path.write_bytes(content[:int(fraction * len(content))])
-    with pytest.raises(ValueError, match=f"^{re.escape(str(path))} must be a whole `.mat`") as caught:
+    with pytest.raises(ValueError) as caught:
         pianorolls("jsb", tmp_path)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path} must be a whole `.mat` file")
     assert "Delete it" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [

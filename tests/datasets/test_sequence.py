@@ -164,10 +164,10 @@ def test_whole_numbers_stay_small_in_memory(kind):
 
 @pytest.mark.parametrize("sequences, message", [
     ([], "`sequences` must hold at least one piece. Received: an empty list"),
-    ([np.zeros(3)], "`sequences[0]` must be frames (T, V), T and V at least 1. Received: shape (3,)"),
+    ([np.zeros(3)], "T and V at least 1. Received: shape (3,)"),
     ([np.zeros((1, 2)), np.zeros((0, 2))], "`sequences[1]` must be frames (T, V)"),
     ([np.zeros((1, 2)), np.zeros((1, 3))], "2 columns in piece 0 and 3 in piece 1"),
-    ([np.array([[0.0, np.nan]])], "`sequences[0]` must be finite. Received: nan in frame 0, column"),
+    ([np.array([[0.0, np.nan]])], "`sequences[0]` must be finite. Received: nan in frame 0"),
     ([np.array([[0, 300]])], "`sequences[0]` must fit into uint8 if it holds integers. Received: "
                              "values from 0 to 300"),
 ])
