@@ -82,7 +82,8 @@ def test_bad_files_are_left_out_with_a_line_each_and_a_count(folder, caplog):
 def test_too_few_good_files_are_refused(tmp_path):
     for i in range(3):
         (tmp_path / f"{i}.mid").write_bytes(b"no MIDI")
-    with pytest.raises(ValueError, match="`path` must hold at least three.*Received: 0 of 3 in.*0.mid: "):
+    message = "`path` must hold at least three MIDI files.*Received: 0 of 3 in.*; 0.mid: "
+    with pytest.raises(ValueError, match=message):
         midi_folder(tmp_path)
 
 
