@@ -1,5 +1,7 @@
 """Predictors without training, which every table shows: Note 1-gram and copy the previous frame."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -50,12 +52,12 @@ class NoteUnigram:
         on, off = np.log(self.probabilities), np.log1p(-self.probabilities)
         return np.asarray(frames, np.float64) @ (on - off) + off.sum()
 
-    def sample(self, num_frames: int, seed: int) -> np.ndarray:
+    def sample(self, num_frames: int, seed: int | Sequence[int]) -> np.ndarray:
         """Draws independent frames.
 
         Args:
             num_frames: Number of frames N.
-            seed: Seed of the random stream.
+            seed: Seed of the random stream, a number or several.
 
         Returns:
             Frames (N, V), bool.

@@ -1,0 +1,1 @@
+"""Named experiments: their settings, their run folders, training, evaluation and the demo."""

@@ -1,0 +1,269 @@
+"""The table of a trained model: likelihood and both accuracies, beside the two baselines."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from rnnpt import datasets, heads, metrics, numerics
+from rnnpt.experiments import run_folder
+from rnnpt.experiments._file import write_text
+from rnnpt.experiments.config import EvaluationConfig
+from rnnpt.models import baselines
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Args:
+        model: What predicts.
+        sampling: How its frames are drawn for `accuracy`.
+        log_likelihood: Nats a frame, pooled over all frames; None where there is none.
+        standard_error: Of `log_likelihood`, from the sampling of log Z; 0 where it is exact.
+        accuracy: By the 2012 rule, in percent.
+        micro_accuracy: TP / (TP + FP + FN) in percent; None where there are no probabilities.
+    """
+
+    model: str
+    sampling: str
+    log_likelihood: float | None
+    standard_error: float | None
+    accuracy: float
+    micro_accuracy: float | None
+
+
+HEADER = (
+    "Model",
+    "Frames drawn",
+    "LL (nats a frame)",
+    "its standard error",
+    "ACC, 2012 rule (%)",
+    "ACC, micro (%)",
+)
+
+
+def evaluate(
+    model: keras.Model,
+    splits: datasets.Splits,
+    config: EvaluationConfig,
+    seed: int = 0,
+    progress: bool = False,
+) -> list[Row]:
+    """Measures a model and the baselines on the test pieces.
+
+    The likelihood of a head without an exact one is estimated by full annealed importance
+    sampling. Such a head draws its frames by a Gibbs chain, once from the previous frame and once
+    from an independent sample, because the first keeps old notes.
+
+    Args:
+        model: A trained `SequenceModel`.
+        splits: The music; the baselines count in `train`, everything is measured on `test`.
+        config: Number of samples, length of the chains, amount of work at a time.
+        seed: Of every draw.
+        progress: Whether to show a bar.
+
+    Returns:
+        The rows: the model (once a kind of chain), Note 1-gram, copy the previous frame.
+    """
+    rows = _measure_model(model, splits.test, config, seed, progress)
+    return [*rows, _measure_unigram(splits, config.num_samples, seed), _measure_copy(splits.test)]
+
+
+def save_table(run_dir: Path, rows: list[Row]) -> str:
+    """Writes the table as CSV and Markdown into a run folder.
+
+    Args:
+        run_dir: The run folder.
+        rows: The rows of the table.
+
+    Returns:
+        The Markdown.
+    """
+    markdown = to_markdown(rows)
+    write_text(run_dir / run_folder.TABLE_MARKDOWN, markdown)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([field.name for field in dataclasses.fields(Row)])
+    writer.writerows(dataclasses.astuple(row) for row in rows)
+    write_text(run_dir / run_folder.TABLE_CSV, text.getvalue())
+    return markdown
+
+
+def to_markdown(rows: list[Row]) -> str:
+    """Formats the table.
+
+    Args:
+        rows: Its rows.
+
+    Returns:
+        A Markdown table whose columns also line up on a terminal.
+    """
+    cells = [HEADER] + [
+        (
+            row.model,
+            row.sampling,
+            _format(row.log_likelihood, 3),
+            _format(row.standard_error, 4),
+            _format(row.accuracy, 2),
+            _format(row.micro_accuracy, 2),
+        )
+        for row in rows
+    ]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(HEADER))]
+    lines = [
+        "| " + " | ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths))
+        ) + " |"
+        for line in cells
+    ]
+    rule = "|" + "|".join(
+        "-" * (width + 2) if i < 2 else "-" * (width + 1) + ":" for i, width in enumerate(widths)
+    ) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
+
+
+class _Chunk(NamedTuple):
+    """Frames that are scored together, tensors with a row a frame."""
+
+    parameters: tf.Tensor
+    frames: tf.Tensor
+    previous: tf.Tensor
+
+
+_Draw = Callable[[_Chunk, tf.Tensor], tf.Tensor]
+
+
+def _measure_model(
+    model: keras.Model,
+    sequences: datasets.Sequences,
+    config: EvaluationConfig,
+    seed: int,
+    progress: bool,
+) -> list[Row]:
+    """Returns a row for each way to draw the model's frames."""
+    estimate, draws = _estimate_function(model, config), _draw_functions(model, config)
+    log_prob, variance, counts = 0.0, 0.0, np.zeros(3, np.int64)
+    scores = dict.fromkeys(draws, 0.0)
+    bar = tqdm(total=sequences.num_frames, desc="evaluate", unit="frame", disable=not progress)
+    for index, chunk in enumerate(_chunks(model, sequences, config)):
+        # A stream for each chunk and purpose, which no other one shifts.
+        stream = numerics.fold_in(numerics.as_seed(seed), index)
+        log_probs, errors, means = estimate(chunk, numerics.fold_in(stream, 0))
+        log_prob += np.sum(log_probs, dtype=np.float64)
+        variance += np.sum(np.square(errors, dtype=np.float64))
+        counts += metrics.note_counts(means, chunk.frames)
+        for i, (name, draw) in enumerate(draws.items()):
+            for j in range(config.num_samples):
+                number = 1 + i * config.num_samples + j
+                samples = draw(chunk, numerics.fold_in(stream, number))
+                scores[name] += metrics.frame_scores(samples, chunk.frames).sum()
+        bar.update(len(chunk.frames))
+    bar.close()
+    likelihood = metrics.log_likelihood(log_prob, sequences.num_frames)
+    error = float(np.sqrt(variance)) / sequences.num_frames
+    num_draws = sequences.num_frames * config.num_samples
+    micro = 100 * metrics.micro_accuracy(counts)
+    return [
+        Row(type(model).__name__, name, likelihood, error, 100 * total / num_draws, micro)
+        for name, total in scores.items()
+    ]
+
+
+def _chunks(
+    model: keras.Model, sequences: datasets.Sequences, config: EvaluationConfig
+) -> Iterator[_Chunk]:
+    """Yields the real frames of all pieces, so many at a time that the samples stay small."""
+    predict = tf.function(model.call, reduce_retracing=True)
+    for batch in sequences.pieces(config.batch_size):
+        frames, mask = batch["frames"], batch["mask"]
+        previous = tf.pad(frames[:, :-1], [[0, 0], [1, 0], [0, 0]])
+        whole = [tf.boolean_mask(x, mask) for x in (predict(batch), frames, previous)]
+        for start in range(0, len(whole[0]), config.num_frames):
+            rows = slice(start, start + config.num_frames)
+            yield _Chunk(*(x[rows] for x in whole))
+
+
+def _estimate_function(model: keras.Model, config: EvaluationConfig) -> Callable[..., Any]:
+    """Returns a function of a chunk: log-likelihoods, their standard errors, expected frames."""
+    schedule = heads.AISSchedule(config.num_ais_runs, config.num_ais_temperatures)
+
+    @tf.function(reduce_retracing=True)
+    def estimate(chunk: _Chunk, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        log_probs, errors = model.head.estimate_log_prob(
+            chunk.parameters, chunk.frames, numerics.fold_in(seed, 0), schedule
+        )
+        return log_probs, errors, model.head.mean(chunk.parameters, numerics.fold_in(seed, 1))
+
+    return estimate
+
+
+def _draw_functions(model: keras.Model, config: EvaluationConfig) -> dict[str, _Draw]:
+    """Returns each way to draw a frame for each row of a chunk, by what the table calls it."""
+    head = model.head
+    if not isinstance(head, heads.RBMHead):
+        return {
+            "exactly": tf.function(
+                lambda chunk, seed: head.sample(chunk.parameters, seed), reduce_retracing=True
+            )
+        }
+    steps = config.num_gibbs_steps
+    return {
+        f"{steps} Gibbs steps from the frame before": tf.function(
+            lambda chunk, seed: head.sample(
+                chunk.parameters, seed, start=chunk.previous, num_steps=steps
+            ),
+            reduce_retracing=True,
+        ),
+        f"{steps} Gibbs steps from an independent frame": tf.function(
+            lambda chunk, seed: head.sample(chunk.parameters, seed, num_steps=steps),
+            reduce_retracing=True,
+        ),
+    }
+
+
+def _measure_unigram(splits: datasets.Splits, num_samples: int, seed: int) -> Row:
+    """Returns the row of Note 1-gram."""
+    model = baselines.NoteUnigram(splits.train.frames())
+    log_prob, score = 0.0, 0.0
+    for index, piece in enumerate(splits.test.sequences):
+        log_prob += model.log_prob(piece).sum()
+        for sample in range(num_samples):
+            drawn = model.sample(len(piece), (seed, index, sample))
+            score += metrics.frame_scores(drawn, piece).sum()
+    counts = [
+        metrics.note_counts(np.broadcast_to(model.probabilities, piece.shape), piece)
+        for piece in splits.test.sequences
+    ]
+    num_frames = splits.test.num_frames
+    return Row(
+        "Note 1-gram",
+        "exactly",
+        metrics.log_likelihood(log_prob, num_frames),
+        0.0,
+        100 * score / (num_frames * num_samples),
+        100 * metrics.micro_accuracy(counts),
+    )
+
+
+def _measure_copy(sequences: datasets.Sequences) -> Row:
+    """Returns the row of copying the previous frame."""
+    copies = [baselines.copy_previous(piece) for piece in sequences.sequences]
+    pairs = list(zip(copies, sequences.sequences))
+    score = sum(metrics.frame_scores(copy, piece).sum() for copy, piece in pairs)
+    micro = metrics.micro_accuracy([metrics.note_counts(copy, piece) for copy, piece in pairs])
+    return Row(
+        "copy the previous frame", "-", None, None, 100 * score / sequences.num_frames, 100 * micro
+    )
+
+
+def _format(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,129 @@
+"""From a named experiment to trained weights in its run folder, and back to the model."""
+
+import dataclasses
+from pathlib import Path
+
+import keras
+
+from rnnpt import datasets, models, pretraining
+from rnnpt.experiments import run_folder
+from rnnpt.experiments.config import ExperimentConfig, PhaseConfig, RNNConfig, RNNRBMConfig
+from rnnpt.experiments.setting import ConfigError
+
+
+def build_model(config: RNNConfig | RNNRBMConfig, seed: int) -> keras.Model:
+    """Makes the model of an experiment, untrained.
+
+    Args:
+        config: Which model.
+        seed: Of its weights and its draws.
+
+    Returns:
+        A `SequenceModel`.
+    """
+    if isinstance(config, RNNConfig):
+        return models.RNN(num_hidden=config.num_hidden, activation=config.activation, seed=seed)
+    return models.RNNRBM(
+        num_hidden=config.num_hidden,
+        num_recurrent=config.num_recurrent,
+        num_gibbs_steps=config.num_gibbs_steps,
+        seed=seed,
+    )
+
+
+def train(
+    run_dir: Path,
+    config: ExperimentConfig,
+    splits: datasets.Splits,
+    progress: bool | None = None,
+) -> pretraining.PlanResult:
+    """Trains an experiment in its run folder, or goes on where that stopped.
+
+    Args:
+        run_dir: The run folder, which `run_folder.open_run` has opened.
+        config: The experiment.
+        splits: Its music.
+        progress: True for bars, False for a line a phase, None for bars on a terminal only.
+
+    Returns:
+        The history of all phases and the best epoch.
+    """
+    phases = [_phase("fit", "train", config.fit)]
+    sources = {"train": lambda: splits.train}
+    if config.pretrain.epochs:
+        hmm = _hmm(config)
+        phases.insert(0, dataclasses.replace(hmm.phase(), patience=config.pretrain.patience))
+        sources["hmm"] = hmm.source(splits.train, cache=run_dir / "hmm.npz")
+    model = build_model(config.model, config.seed)
+    return pretraining.run_plan(
+        model, phases, sources, splits.valid, config.seed, run_dir, progress
+    )
+
+
+def load_model(run_dir: Path, num_visible: int = 88) -> keras.Model:
+    """Makes the model of a run folder, with its best weights.
+
+    Args:
+        run_dir: The run folder.
+        num_visible: Width V of a frame.
+
+    Returns:
+        A `SequenceModel`.
+
+    Raises:
+        ConfigError: If the folder holds no run, no trained weights yet, or another model's.
+    """
+    config = run_folder.read_config(run_dir)
+    path = run_dir / run_folder.BEST_WEIGHTS
+    if not path.is_file():
+        raise ConfigError(
+            f"run_dir must hold trained weights, got {str(run_dir)!r} without {path.name}: go on "
+            f"with rnnpt train --run_dir {run_dir}."
+        )
+    model = build_model(config.model, config.seed)
+    model.build_for(num_visible)
+    try:
+        model.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        raise ConfigError(
+            f"run_dir must hold the weights of its own model, got {path}, which does not fit "
+            f"{run_folder.CONFIG} ({str(error).splitlines()[0]}): train anew with --overwrite."
+        ) from error
+    return model
+
+
+def _phase(name: str, data: str, config: PhaseConfig) -> pretraining.Phase:
+    """Returns a phase of the plan."""
+    return pretraining.Phase(
+        name,
+        data,
+        config.epochs,
+        _optimizer(config),
+        config.batch_size,
+        config.segment_length,
+        config.patience,
+    )
+
+
+def _hmm(config: ExperimentConfig) -> pretraining.HMM:
+    """Returns the phase on sequences drawn from a hidden Markov model, and how they are drawn."""
+    return pretraining.HMM(
+        num_states=config.hmm.num_states,
+        num_sequences=config.hmm.num_sequences,
+        epochs=config.pretrain.epochs,
+        optimizer=_optimizer(config.pretrain),
+        batch_size=config.pretrain.batch_size,
+        segment_length=config.pretrain.segment_length,
+        tolerance=config.hmm.tolerance,
+        max_iterations=config.hmm.max_iterations,
+        seed=config.seed,
+    )
+
+
+def _optimizer(config: PhaseConfig) -> keras.optimizers.Optimizer:
+    """Returns a phase's optimizer."""
+    if config.optimizer == "adam":
+        return keras.optimizers.Adam(config.learning_rate, global_clipnorm=config.clip_norm)
+    return keras.optimizers.SGD(
+        config.learning_rate, config.momentum, nesterov=True, global_clipnorm=config.clip_norm
+    )

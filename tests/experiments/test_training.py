@@ -1,0 +1,114 @@
+"""Training in a run folder: its files, its seed, its resuming, and the model back from it."""
+
+import numpy as np
+import pytest
+
+from rnnpt import datasets
+from rnnpt.experiments import run_folder, training
+from rnnpt.experiments.config import named
+from rnnpt.experiments.setting import ConfigError, override
+
+RNN = ["model.num_hidden=5", "fit.epochs=3", "fit.batch_size=2", "fit.segment_length=4"]
+RBM = [
+    "model.num_hidden=5", "model.num_recurrent=4", "model.num_gibbs_steps=1", "fit.epochs=2",
+    "pretrain.epochs=2", "hmm.num_states=2", "hmm.num_sequences=4", "hmm.max_iterations=2",
+]
+
+
+def make_splits(seed=0):
+    rng = np.random.default_rng(seed)
+
+    def make(count):
+        return datasets.Sequences([rng.random((7, 6)) < 0.4 for _ in range(count)])
+
+    return datasets.Splits(make(5), make(2), make(2), name="toy")
+
+
+def train(run_dir, name="rnn_jsb", assignments=RNN):
+    config = run_folder.open_run(run_dir, name, assignments)
+    return training.train(run_dir, config, make_splits(), progress=False)
+
+
+def test_a_run_folder_holds_all_that_a_run_keeps(tmp_path):
+    train(tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {
+        "config.json", "plan.json", "checkpoint.npz", "log.csv", "best.weights.h5", "tensorboard"
+    }
+    lines = (tmp_path / "log.csv").read_text().splitlines()
+    assert len(lines) == 4 and "val_log_likelihood" in lines[0]
+
+
+def test_the_same_seed_gives_the_same_losses_and_another_one_does_not(tmp_path):
+    def losses(name, *assignments):
+        history = train(tmp_path / name, assignments=[*RNN, *assignments]).history
+        return [row["loss"] for row in history]
+
+    first = losses("a")
+    assert losses("b") == first
+    assert losses("c", "seed=1") != first
+
+
+def test_pretraining_comes_first_on_drawn_sequences(tmp_path):
+    result = train(tmp_path, "rnn_rbm_chorales", RBM)
+    assert [row["phase"] for row in result.history] == ["hmm", "hmm", "fit", "fit"]
+    assert (tmp_path / "hmm.npz").is_file()
+
+
+def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(tmp_path, monkeypatch):
+    train(tmp_path / "whole", "rnn_rbm_chorales", RBM)
+    fit, calls = training.models.RNNRBM.fit, []
+
+    def stop_in_third_epoch(self, *args, **kwargs):
+        calls.append(None)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(training.models.RNNRBM, "fit", stop_in_third_epoch)
+    with pytest.raises(KeyboardInterrupt, match="after epoch 0 of 2.*broken"):
+        train(tmp_path / "broken", "rnn_rbm_chorales", RBM)
+    train(tmp_path / "broken", "rnn_rbm_chorales", RBM)
+    whole, broken = (
+        training.load_model(tmp_path / name, num_visible=6).get_weights()
+        for name in ("whole", "broken")
+    )
+    for expected, value in zip(whole, broken, strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_the_loaded_model_has_the_likelihood_of_the_best_epoch(tmp_path):
+    best = train(tmp_path).best
+    model = training.load_model(tmp_path, num_visible=6)
+    valid = make_splits().valid
+    total = sum(float(model.log_prob(piece[None])[0]) for piece in valid.sequences)
+    assert total / valid.num_frames == pytest.approx(best["val_log_likelihood"], abs=1e-5)
+
+
+def test_a_run_without_trained_weights_is_named_with_the_way_to_go_on(tmp_path):
+    run_folder.open_run(tmp_path, "rnn_jsb", RNN)
+    with pytest.raises(ConfigError, match="run_dir must hold trained weights, .*rnnpt train --run"):
+        training.load_model(tmp_path)
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    train(tmp_path / "small")
+    run_folder.open_run(tmp_path / "large", "rnn_jsb", [*RNN, "model.num_hidden=9"])
+    weights = (tmp_path / "small" / "best.weights.h5").read_bytes()
+    (tmp_path / "large" / "best.weights.h5").write_bytes(weights)
+    with pytest.raises(ConfigError, match="run_dir must hold the weights of its own") as error:
+        training.load_model(tmp_path / "large", num_visible=6)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["adam", "sgd"])
+def test_both_optimizers_train(tmp_path, kind):
+    history = train(tmp_path, assignments=[*RNN, f"fit.optimizer={kind}"]).history
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_overrides_reach_the_model():
+    config = override(named("rnn_rbm_jsb"), ["model.num_hidden=3", "model.num_recurrent=2"])
+    model = training.build_model(config.model, seed=5)
+    model.build_for(4)
+    assert model.head.kernel.shape == (4, 3) and model.cell.state_size == [2] and model.seed == 5
