@@ -128,6 +128,8 @@ def abc_to_pianorolls(text: str, steps_per_quarter: int = 1,
                       max_steps: int = MAX_STEPS) -> list[tuple[PianoRoll, Key]]:
     """Read the tunes of an ABC tunebook as piano rolls on the beat grid, repeats played.
 
+    note-seq reads melodies: it knows no chords, rests, tuplets or variant endings.
+
     Args:
         text: the tunebook, at most 2^20 characters; no section is played more than 16 times.
         steps_per_quarter: steps in a quarter note, 1 to 96.
@@ -145,7 +147,7 @@ def abc_to_pianorolls(text: str, steps_per_quarter: int = 1,
                          f"{len(text)}: split the tunebook")
     try:
         tunes, errors = _import("abc_parser").parse_abc_tunebook(text)
-        sequences = [_play_repeats(tunes[number]) for number in sorted(tunes)]
+        played = [(_play_repeats(tune), _abc_key(tune)) for _, tune in sorted(tunes.items())]
     except MusicError:
         raise
     except Exception as error:  # the parser raises IndexError and the like on wild text
@@ -154,9 +156,8 @@ def abc_to_pianorolls(text: str, steps_per_quarter: int = 1,
         reason = _one_line(errors[0]) if errors else "no tune"
         raise MusicError(f"text must be an ABC tunebook, got {text[:40]!r} ({reason}): correct "
                          f"or leave out the tune")
-    keys = [_abc_key(tunes[number]) for number in sorted(tunes)]
     return [(from_note_sequence(sequence, steps_per_quarter, max_steps), key)
-            for sequence, key in zip(sequences, keys)]
+            for sequence, key in played]
 
 
 def _import(name: str) -> ModuleType:
@@ -179,6 +180,8 @@ def _play_repeats(tune: NoteSequence) -> NoteSequence:
 
 
 def _abc_key(tune: NoteSequence) -> Key:
+    if not tune.key_signatures:
+        raise ValueError(f"tune {tune.reference_number} has no K: field")
     signature = tune.key_signatures[0]
     mode = signature.Mode.Name(signature.mode).lower()
     return Key(signature.key, "minor" if mode in MINOR_THIRDS else "major")
