@@ -71,6 +71,9 @@ class SequenceTraining:
         """What `fit` resets at each epoch."""
         return [self._loss_mean, self._log_likelihood_mean]
 
+    def _maybe_symbolic_build(self, *args: object, **kwargs: object) -> None:
+        """Nothing: `fit` has built the model. Keras would average a batch, masks included."""
+
     def train_step(self, data: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One update.
 
