@@ -20,9 +20,10 @@ import keras
 import numpy as np
 from hmmlearn.base import ConvergenceMonitor
 from hmmlearn.hmm import CategoricalHMM
+from tqdm import tqdm
 
 from rnnpt.datasets import Sequences
-from rnnpt.pretraining.error import PlanError
+from rnnpt.pretraining.error import PlanError, check_count
 from rnnpt.pretraining.plan import Phase, PlanResult, run_plan
 from rnnpt.pretraining.record import write_beside
 
@@ -100,10 +101,8 @@ def fit_hmm(sequences: Sequences, num_states: int, tolerance: float = 1e-4,
     Raises:
         PlanError: If a count is less than 1, or `tolerance` is not positive.
     """
-    for name, value in (("num_states", num_states), ("max_iterations", max_iterations)):
-        if value < 1:
-            raise PlanError(f"`{name}` must be at least 1. Received: {name}={value}. "
-                            "Pass a positive number.")
+    check_count("num_states", num_states)
+    check_count("max_iterations", max_iterations)
     if not tolerance > 0:
         raise PlanError(f"`tolerance` must be positive. Received: tolerance={tolerance}. "
                         "Pass nats a frame, such as 1e-4.")
@@ -142,6 +141,9 @@ class HMM:
         max_iterations: See `fit_hmm`.
         seed: Of the fit, the draws and the order of pieces.
 
+    Raises:
+        PlanError: If a count is not an integer of at least 1.
+
     Example:
         >>> HMM(num_states=10, epochs=50).phase().epochs
         50
@@ -159,6 +161,10 @@ class HMM:
     tolerance: float = 1e-4
     max_iterations: int = 200
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("num_states", "num_sequences", "max_iterations"):
+            check_count(name, getattr(self, name))
 
     def phase(self) -> Phase:
         """Describe the pre-training as a phase of a plan.
@@ -182,7 +188,7 @@ class HMM:
         """
         def make() -> Sequences:
             fitted = self._fit(sequences, cache)
-            print(f"hmm: {fitted}", flush=True)
+            tqdm.write(f"hmm: {fitted}")
             lengths = [len(sequence) for sequence in sequences.sequences]
             rng = np.random.default_rng([self.seed, 1])
             return fitted.sample(rng.choice(lengths, self.num_sequences), self.seed)
@@ -220,7 +226,7 @@ class HMM:
                     return FittedHMM(**{name: file[name] for name in _ARRAYS},
                                      converged=bool(file["converged"]),
                                      seconds=float(file["seconds"]))
-        print(f"hmm: fitting {self.num_states} states to {sequences.num_frames} frames", flush=True)
+        tqdm.write(f"hmm: fitting {self.num_states} states to {sequences.num_frames} frames")
         fitted = fit_hmm(sequences, self.num_states, self.tolerance, self.max_iterations, self.seed)
         if cache is not None:
             write_beside(cache, lambda path: np.savez(

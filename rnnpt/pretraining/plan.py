@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rnnpt.datasets import Sequences
-from rnnpt.pretraining.error import DivergenceError, PlanError, TrainingInterrupted
+from rnnpt.pretraining.error import DivergenceError, PlanError, TrainingInterrupted, check_count
 from rnnpt.pretraining.record import Progress, Row, RunFolder, identify
 
 Source = Callable[[], Sequences]
@@ -61,13 +61,10 @@ class Phase:
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for field in ("epochs", "batch_size", "segment_length", "patience"):
-            value = getattr(self, field)
-            if value is None and field == "patience":
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise PlanError(f"`{field}` must be an integer of at least 1. Received: "
-                                f"{field}={value!r}. Pass a positive number.")
+        for name in ("epochs", "batch_size", "segment_length"):
+            check_count(name, getattr(self, name))
+        if self.patience is not None:
+            check_count("patience", self.patience)
         if isinstance(self.optimizer, keras.optimizers.Optimizer):
             object.__setattr__(self, "optimizer", keras.optimizers.serialize(self.optimizer))
         elif not isinstance(self.optimizer, dict) or "class_name" not in self.optimizer:
@@ -91,7 +88,8 @@ class PlanResult:
 
     Args:
         history: A row an epoch: phase, epoch (from 1, within its phase), updates (of the weights,
-            since the plan began), seconds, loss, log_likelihood, and `val_` columns.
+            since the plan began), seconds (of a phase's first with the making of its data), loss,
+            log_likelihood (where it is exact), and the same of the validation with `val_` before.
         best: The row of the last phase's best epoch by validation; without one, of its last.
     """
 

@@ -10,7 +10,7 @@ from rnnpt.datasets import Sequences
 from rnnpt.pretraining import HMM, Phase, PlanResult, run_plan
 
 # Enough for a kill to fall well inside a phase.
-NUM_EPOCHS = 40
+NUM_EPOCHS = 25
 
 
 def draw_pieces(seed: int, num_pieces: int = 12, num_visible: int = 6) -> Sequences:

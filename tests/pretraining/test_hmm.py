@@ -148,6 +148,13 @@ def test_fit_refuses_a_count_below_one(name):
         fit_hmm(draw_pieces(0), **({"num_states": 2} | {name: 0}))
 
 
+@pytest.mark.parametrize("name", ["num_states", "num_sequences", "max_iterations"])
+@pytest.mark.parametrize("value", [0, 2.5])
+def test_hmm_refuses_a_count_below_one(name, value):
+    with pytest.raises(PlanError, match=f"`{name}`.*{name}={value}"):
+        HMM(**{name: value})
+
+
 @pytest.mark.parametrize("tolerance", [0.0, -1.0, float("nan")])
 def test_fit_refuses_a_tolerance_that_is_not_positive(tolerance):
     with pytest.raises(PlanError, match=f"`tolerance`.*tolerance={tolerance}"):

@@ -2,11 +2,14 @@
 import dataclasses
 import json
 import re
+import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rnnpt import models
 from rnnpt.pretraining import DivergenceError, Phase, PlanError, RunFolderError, run_plan
@@ -87,7 +90,6 @@ def test_without_patience_the_last_weights_stay_and_the_best_are_in_the_folder(t
 
 
 def test_events_hold_the_history_for_tensorboard(tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     history = run(directory=tmp_path).history
     events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"tensors": 0})
     events.Reload()
@@ -150,38 +152,50 @@ def test_plan_stops_when_the_loss_is_no_number(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
 
 
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("finished")
+    run(directory=directory)
+    return directory
+
+
+@pytest.fixture
+def folder(finished_run, tmp_path):
+    """The folder of a finished run, to spoil."""
+    return Path(shutil.copytree(finished_run, tmp_path / "run"))
+
+
 @pytest.mark.parametrize("other, where", [
-    ({"model": models.RNN(num_hidden=6)}, "model.config.num_hidden is 5 and not 6"),
+    ({"num_hidden": 6}, "model.config.num_hidden is 5 and not 6"),
     ({"phases": [phase(epochs=3)]}, "phases[0].epochs is 2 and not 3"),
     ({"phases": [phase(recipe={"num_states": 5})]}, "phases[0].recipe is {}"),
     ({"phases": [phase(name="a"), phase(name="b")]}, "phases is [{"),
     ({"seed": 1}, "seed is 0 and not 1")])
-def test_folder_of_another_run_is_refused(tmp_path, other, where):
-    run(directory=tmp_path)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    with pytest.raises(RunFolderError, match=re.escape(f"{tmp_path}, where {where}")) as error:
-        run(directory=tmp_path, **other)
+def test_folder_of_another_run_is_refused_and_left_as_it_is(folder, other, where):
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    settings = {"num_hidden": 5} | other
+    model = models.RNN(num_hidden=settings.pop("num_hidden"))
+    with pytest.raises(RunFolderError, match=re.escape(f"{folder}, where {where}")) as error:
+        run(model, directory=folder, **settings)
     assert "--overwrite" in str(error.value) and "\n" not in str(error.value)
-    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert before == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("content", ["{", "[]"])
-def test_folder_with_another_plan_file_is_refused(tmp_path, content):
-    (tmp_path / "plan.json").write_text(content)
-    with pytest.raises(RunFolderError, match=f"`directory`.*{re.escape(str(tmp_path))}"):
-        run(directory=tmp_path)
+def test_folder_with_another_plan_file_is_refused(folder, content):
+    (folder / "plan.json").write_text(content)
+    with pytest.raises(RunFolderError, match=f"`directory`.*{re.escape(str(folder))}"):
+        run(directory=folder)
 
 
-def test_folder_with_a_checkpoint_and_no_plan_is_refused(tmp_path):
-    run(directory=tmp_path)
-    (tmp_path / "plan.json").unlink()
-    with pytest.raises(RunFolderError, match=f"`directory`.*{tmp_path}, without plan.json"):
-        run(directory=tmp_path)
+def test_folder_with_a_checkpoint_and_no_plan_is_refused(folder):
+    (folder / "plan.json").unlink()
+    with pytest.raises(RunFolderError, match=f"`directory`.*{folder}, without plan.json"):
+        run(directory=folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"half", b"PK\x03\x04"])
-def test_folder_with_a_broken_checkpoint_is_refused(tmp_path, content):
-    run(directory=tmp_path)
-    (tmp_path / "checkpoint.npz").write_bytes(content)
-    with pytest.raises(RunFolderError, match=f"`directory`.*checkpoint.npz.*{tmp_path}"):
-        run(directory=tmp_path)
+def test_folder_with_a_broken_checkpoint_is_refused(folder, content):
+    (folder / "checkpoint.npz").write_bytes(content)
+    with pytest.raises(RunFolderError, match=f"`directory`.*checkpoint.npz.*{folder}"):
+        run(directory=folder)

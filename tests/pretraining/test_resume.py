@@ -78,7 +78,7 @@ def kill_in_phase(directory: Path, phase: str) -> None:
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
         rows = read_log(directory) if (directory / "log.csv").exists() else []
-        if sum(row["phase"] == phase for row in rows) >= 3:
+        if sum(row["phase"] == phase for row in rows) >= 2:
             break
         time.sleep(0.002)
     process.kill()
