@@ -17,7 +17,7 @@ import pretty_midi
 LOWEST_PITCH = 21  # A0, column 0 of a roll
 NUM_KEYS = 88
 MAX_STEPS = 2**16
-MAX_BYTES = 2**20  # of a MIDI file: some 130 MB and 2 s in the parser at worst
+MAX_BYTES = 2**20  # of a MIDI file: at worst some 200 MB and a few seconds in the parsers
 MAX_TICKS = 10**7 - 1  # pretty_midi keeps a float a tick; note_seq raises its own limit of 1e7
 VELOCITY = 80  # of every note that is written; 0 would end it
 MIN_QPM, MAX_QPM = 4.0, 1000.0  # a MIDI tempo has 24 bits, which end at 3.6
