@@ -1,0 +1,250 @@
+"""The commands of `rnnpt`, a function each, whose arguments are the command line's flags.
+
+They check what they can before they import TensorFlow, so a mistake is answered soon.
+"""
+
+import sys
+from pathlib import Path
+
+from rnnpt.experiments import run_folder
+from rnnpt.experiments._tensorflow import import_quietly
+from rnnpt.experiments.setting import ConfigError, override
+
+
+def list_data(data_dir: Path | None) -> None:
+    """Prints the data sets.
+
+    Args:
+        data_dir: Folder of the published sets.
+    """
+    import_quietly()
+    from rnnpt.experiments import data
+
+    print(data.describe_all(data_dir))
+
+
+def get_data(name: str, data_dir: Path | None) -> None:
+    """Downloads the file of a published set.
+
+    Args:
+        name: The set.
+        data_dir: Where it shall be.
+    """
+    import_quietly()
+    from rnnpt.experiments import data
+
+    print(data.fetch(name, data_dir))
+
+
+def build_data(name: str, data_dir: Path | None) -> None:
+    """Makes the piano rolls of a set and prints what is in them.
+
+    Args:
+        name: The set.
+        data_dir: Folder of the published sets.
+    """
+    import_quietly()
+    from rnnpt.experiments import data
+
+    print(data.build(name, data_dir))
+
+
+def train(
+    run_dir: Path,
+    config: str | None,
+    assignments: list[str],
+    overwrite: bool,
+    seed: int | None,
+    data_dir: Path | None,
+) -> None:
+    """Trains in a run folder, or goes on there.
+
+    Args:
+        run_dir: The run folder.
+        config: Name of the experiment.
+        assignments: Settings to change, `key=value`.
+        overwrite: Whether to delete a run that is there.
+        seed: The setting of this name.
+        data_dir: Folder of the published sets.
+    """
+    seeds = [] if seed is None else [f"seed={seed}"]
+    experiment = run_folder.open_run(run_dir, config, assignments + seeds, overwrite)
+    import_quietly()
+    from rnnpt import datasets
+    from rnnpt.experiments import training
+
+    result = training.train(run_dir, experiment, datasets.get(experiment.data, data_dir))
+    print(
+        f"{run_dir}: best epoch {result.best['epoch']} of phase {result.best['phase']}, "
+        f"validation log-likelihood {result.best['val_log_likelihood']:.4f} nats a frame"
+    )
+
+
+def evaluate(
+    run_dir: Path, assignments: list[str], seed: int, data_dir: Path | None
+) -> None:
+    """Prints the table of a trained run and writes it into its folder.
+
+    Args:
+        run_dir: The run folder.
+        assignments: Settings of the evaluation to change, `evaluation.key=value`.
+        seed: Of every draw.
+        data_dir: Folder of the published sets.
+
+    Raises:
+        ConfigError: If a setting is not one of the evaluation.
+    """
+    for assignment in assignments:
+        if not assignment.startswith("evaluation."):
+            raise ConfigError(
+                f"set must name a setting of the evaluation, got {assignment!r}: the others were "
+                "fixed by rnnpt train."
+            )
+    experiment = override(run_folder.read_config(run_dir), assignments)
+    import_quietly()
+    from rnnpt import datasets
+    from rnnpt.experiments import evaluation, training
+
+    splits = datasets.get(experiment.data, data_dir)
+    model = training.load_model(run_dir, splits.num_visible)
+    rows = evaluation.evaluate(model, splits, experiment.evaluation, seed, sys.stdout.isatty())
+    print(evaluation.save_table(run_dir, rows), end="")
+
+
+def generate(
+    run_dir: Path,
+    num_steps: int,
+    num_outputs: int,
+    temperature: float,
+    qpm: float,
+    seed: int,
+    output_dir: Path,
+) -> None:
+    """Writes music made from nothing.
+
+    Args:
+        run_dir: The run folder of the model.
+        num_steps: Frames of each piece.
+        num_outputs: How many pieces.
+        temperature: Below 1 safer, above 1 wilder.
+        qpm: Tempo, quarter notes a minute.
+        seed: Of the draws.
+        output_dir: Folder of the MIDI files.
+    """
+    from rnnpt.experiments import generation
+
+    steps_per_quarter = generation.steps_per_quarter_of(run_dir)
+    paths = generation.generate_files(
+        generation.from_run(run_dir), output_dir, num_outputs, num_steps, temperature, qpm, seed,
+        steps_per_quarter,
+    )
+    print("\n".join(map(str, paths)))
+
+
+def continue_music(
+    run_dir: Path | None,
+    saved_model: Path | None,
+    server: str | None,
+    model_name: str,
+    primer_midi: Path,
+    num_steps: int,
+    temperature: float,
+    qpm: float | None,
+    seed: int,
+    steps_per_quarter: int | None,
+    output_dir: Path,
+) -> None:
+    """Writes a MIDI file and its continuation.
+
+    Args:
+        run_dir: The run folder of the model, or
+        saved_model: the folder of its export, or
+        server: the address where it is served, "host:port" for gRPC, "http://host:port" for REST.
+        model_name: Its name there.
+        primer_midi: The file to go on from.
+        num_steps: Frames to add.
+        temperature: Below 1 safer, above 1 wilder.
+        qpm: Tempo, quarter notes a minute; that of the file by default.
+        seed: Of the draws.
+        steps_per_quarter: Frames a quarter note; that of the run folder, or 1, by default.
+        output_dir: Folder of the result.
+    """
+    from rnnpt.experiments import generation
+    from rnnpt.serving.client import Client
+
+    if steps_per_quarter is None:
+        steps_per_quarter = 1 if run_dir is None else generation.steps_per_quarter_of(run_dir)
+    primer = generation.read_primer(primer_midi, steps_per_quarter, qpm)
+    if run_dir is not None:
+        generator = generation.from_run(run_dir)
+    elif saved_model is not None:
+        generator = generation.from_saved_model(saved_model)
+    else:
+        generator = generation.from_client(Client(str(server), model_name))
+    print(generation.continue_file(generator, primer, output_dir, num_steps, temperature, seed))
+
+
+def plot(
+    run_dir: Path | None, midi: Path | None, steps_per_quarter: int, output_dir: Path | None
+) -> None:
+    """Draws the learning curve of a run, or the piano roll of a MIDI file.
+
+    Args:
+        run_dir: The run folder, or
+        midi: the file.
+        steps_per_quarter: Steps a quarter note of the MIDI file.
+        output_dir: Folder of the picture; that of the run or of the file by default.
+    """
+    from rnnpt.experiments import picture
+
+    if run_dir is not None:
+        print(picture.draw_learning_curve(run_dir, output_dir or run_dir))
+    elif midi is not None:
+        print(picture.draw_midi(midi, output_dir or midi.parent, steps_per_quarter))
+
+
+def export(run_dir: Path, export_dir: Path) -> None:
+    """Exports the model of a run as the next version.
+
+    Args:
+        run_dir: The run folder.
+        export_dir: Folder of the versions.
+    """
+    run_folder.read_config(run_dir)
+    import_quietly()
+    from rnnpt import export as exporting
+    from rnnpt.experiments import training
+
+    versions = [int(path.name) for path in export_dir.glob("*") if path.name.isdigit()]
+    version = export_dir / str(max(versions, default=0) + 1)
+    exporting.save(training.load_model(run_dir), version)
+    print(version)
+
+
+def serve(model_base_path: Path, model_name: str | None, port: int, rest_api_port: int) -> None:
+    """Serves an exported model until it is stopped.
+
+    Args:
+        model_base_path: Folder of the versions.
+        model_name: The name in requests; that of the folder by default.
+        port: Port of gRPC.
+        rest_api_port: Port of REST.
+    """
+    import_quietly()
+    from rnnpt.serving import server
+
+    server.serve(model_name or model_base_path.resolve().name, model_base_path, port, rest_api_port)
+
+
+def demo(output_dir: Path, smoke: bool) -> None:
+    """Goes the whole way once: train, measure, export, serve, continue a held-out chorale.
+
+    Args:
+        output_dir: Folder of everything that is made.
+        smoke: Whether to do it in a toy size.
+    """
+    print("Loading TensorFlow")
+    import_quietly()
+    from rnnpt.experiments import demo as demonstration
+
+    demonstration.run(output_dir, smoke)

@@ -1,0 +1,73 @@
+"""The pictures of a run and of a MIDI file. Imports no TensorFlow."""
+
+import csv
+from pathlib import Path
+
+from rnnpt.experiments.run_folder import LOG, read_config
+from rnnpt.experiments.setting import ConfigError
+from rnnpt.music.pianoroll_midi import PianoRoll, midi_to_pianoroll
+from rnnpt.music.plot import plot_learning_curve, plot_pianoroll
+
+
+def draw_learning_curve(run_dir: Path, output_dir: Path) -> Path:
+    """Draws the log-likelihoods of a run, epoch by epoch.
+
+    Args:
+        run_dir: The run folder.
+        output_dir: Folder of the picture; made if it is not there.
+
+    Returns:
+        The picture, `learning_curve.png`.
+
+    Raises:
+        ConfigError: If the run has not finished an epoch.
+    """
+    read_config(run_dir)
+    if not (run_dir / LOG).is_file():
+        raise ConfigError(
+            f"run_dir must hold a run with an epoch behind it, got {str(run_dir)!r} without {LOG}: "
+            f"go on with rnnpt train --run_dir {run_dir}."
+        )
+    with (run_dir / LOG).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    path = output_dir / "learning_curve.png"
+    output_dir.mkdir(parents=True, exist_ok=True)
+    plot_learning_curve(rows, path, title=run_dir.resolve().name)
+    return path
+
+
+def draw_midi(midi: Path, output_dir: Path, steps_per_quarter: int = 1) -> Path:
+    """Draws the piano roll of a MIDI file.
+
+    Args:
+        midi: The file.
+        output_dir: Folder of the picture; made if it is not there.
+        steps_per_quarter: Steps a quarter note.
+
+    Returns:
+        The picture, named after the file.
+    """
+    return draw_roll(
+        midi_to_pianoroll(midi, steps_per_quarter), output_dir / f"{midi.stem}.png", title=midi.stem
+    )
+
+
+def draw_roll(
+    roll: PianoRoll, path: Path, prime_steps: int | None = None, title: str = ""
+) -> Path:
+    """Draws a piano roll.
+
+    Args:
+        roll: The roll.
+        path: The picture; its folder is made if it is not there.
+        prime_steps: How many steps were given, the rest is drawn in another colour.
+        title: What stands above.
+
+    Returns:
+        The picture.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plot_pianoroll(
+        roll.frames, path, prime_steps, roll.onsets, roll.steps_per_quarter, title
+    )
+    return path
