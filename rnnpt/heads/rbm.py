@@ -132,8 +132,8 @@ class RBMHead(Head):
         biases = tf.reshape(parameters, [-1, parameters.shape[-1]])
         visible_bias, hidden_bias = self._biases(biases)
         log_z, standard_error = _ais.log_partition(
-            tf.convert_to_tensor(self.kernel), visible_bias, hidden_bias,
-            self._mean_field(visible_bias, hidden_bias), seed, schedule or _ais.FULL)
+            tf.convert_to_tensor(self.kernel), visible_bias, hidden_bias, seed,
+            schedule or _ais.FULL)
         log_prob = -self.free_energy(parameters, frames) - tf.reshape(log_z, shape)
         return log_prob, tf.reshape(standard_error, shape)
 
@@ -231,12 +231,3 @@ class RBMHead(Head):
             (tf.constant(0), start, tf.zeros_like(start)),
             maximum_iterations=num_steps, parallel_iterations=1)
         return visible, total / tf.cast(num_steps, tf.float32)
-
-    def _mean_field(self, visible_bias: tf.Tensor, hidden_bias: tf.Tensor) -> tf.Tensor:
-        """Log-odds of a factorised distribution near the RBM: a good base for AIS."""
-        kernel = tf.convert_to_tensor(self.kernel)
-        logits = visible_bias
-        for _ in range(10):
-            hidden = tf.sigmoid(hidden_bias + tf.tensordot(tf.sigmoid(logits), kernel, axes=1))
-            logits = visible_bias + tf.tensordot(hidden, tf.transpose(kernel), axes=1)
-        return logits

@@ -10,7 +10,7 @@ from rnnpt.heads import AISSchedule
 
 #: The estimate that RBM models report during `fit`: few runs, a short schedule, and a fixed sample
 #: of the validation frames. `evaluate` on its own uses the full estimate on every frame.
-CHEAP_SCHEDULE = AISSchedule(num_runs=10, num_temperatures=30, frames_at_once=500)
+CHEAP_SCHEDULE = AISSchedule(num_runs=10, num_temperatures=30, frames_at_once=80)
 CHEAP_NUM_FRAMES = 500
 
 # Purposes of the streams that are drawn from one model seed.
