@@ -38,8 +38,8 @@ def _check_input(name: str, value: ArrayLike, spec: TensorSpec) -> np.ndarray:
     array = np.asarray(value)
     if spec.shape is not None and not _fits(array.shape, spec.shape):
         wanted = ", ".join("any" if size is None else str(size) for size in spec.shape)
-        raise InvalidArgument(f"{name} must have the shape ({wanted}), got {array.shape}: the model "
-                              "takes no other")
+        raise InvalidArgument(f"{name} must have the shape ({wanted}), got {array.shape}: the "
+                              "model takes no other")
     if spec.dtype == object:
         return array.astype(object)
     try:

@@ -47,7 +47,7 @@ class GrpcTransport:
         try:
             return method(request, timeout=timeout_s)
         except grpc.RpcError as error:
-            code, text = error.code().name, error.details()  # type: ignore[attr-defined]
+            code, text = error.code().name, error.details()
             if code == Unavailable.code:
                 text = f"a server must answer at {self._address}, got: {text}"
             raise error_class(code)(text) from None

@@ -11,6 +11,8 @@ import json
 import re
 from typing import Any, NoReturn
 
+from rnnpt.serving._json_number import NUMBER, read_double, read_integer
+
 # All the parser's complaints; the keys are RapidJSON's names without "kParseError".
 MESSAGES = {
     "DocumentEmpty": "The document is empty.",
@@ -29,14 +31,10 @@ MESSAGES = {
     "NumberMissExponent": "Miss exponent in number.",
 }
 _SPACE = re.compile("[ \t\n\r]*")
-_NUMBER = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
 _PLAIN = re.compile('[^"\\\\\x00-\x1f]*')
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 # What Python's scanner would read in another way: surrogates, and numbers near the end of doubles.
 _RARE = re.compile(rb"\\u[dD]|[eE]\+?[0-9]{3}|[0-9]{300}")
-_MAX_UINT64 = 2**64 - 1
-_MIN_INT64 = -(2**63)
-_MAX_EXACT = 2**53 - 1
 
 
 class JsonError(ValueError):
@@ -75,74 +73,22 @@ def parse_json(body: bytes) -> Any:
     if not _RARE.search(body):
         text = body.decode("utf-8", "surrogateescape")
         try:
-            return _DECODER.raw_decode(text, _SPACE.match(text).end())[0]  # type: ignore[union-attr]
+            return _DECODER.raw_decode(text, _match_end(_SPACE, text, 0))[0]
         except (ValueError, RecursionError):
             pass
     # One character a byte, so that positions are the offsets that RapidJSON tells.
     return _Reader(body.decode("latin-1")).read()
 
 
-def _integer(token: str) -> int | float:
-    if len(token) > 20:
-        return _double(token)
-    value = int(token)
-    return value if _MIN_INT64 <= value <= _MAX_UINT64 else _double(token)
-
-
-def _double(token: str) -> float:
-    """RapidJSON's rounding: 17 digits gathered in a double, then one product or quotient.
-
-    It is the nearest double for at most 15 digits and an exponent within 22, else at times the
-    one beside it.
-    """
-    if len(token) <= 15 and "e" not in token and "E" not in token:
-        return float(token)
-    sign, whole, fraction, exponent = _NUMBER.fullmatch(token).groups("")  # type: ignore[union-attr]
-    significand, power = _gather(whole, fraction)
-    # No exponent of more digits matters; it also keeps the powers below small.
-    value = _scale(significand, power + int(exponent[:7] or 0))
-    return -value if sign else value
-
-
-def _gather(whole: str, fraction: str) -> tuple[float, int]:
-    """Returns the digits that count, as a number, and the power of ten that goes with it."""
-    exact, used = 0, 0
-    for digit in whole:
-        if exact * 10 + int(digit) > _MAX_UINT64:
-            break
-        exact, used = exact * 10 + int(digit), used + 1
-    value = float(exact)
-    for digit in whole[used:]:
-        value = value * 10.0 + int(digit)
-    # RapidJSON does not count the first digit before the point.
-    digits = len(whole) - 1 if exact else 0
-    power, is_exact = 0, used == len(whole)
-    for digit in fraction:
-        is_exact = is_exact and exact <= _MAX_EXACT
-        if not is_exact and digits >= 17:
-            break
-        exact = exact * 10 + int(digit)
-        value = float(exact) if is_exact else value * 10.0 + int(digit)
-        digits += value > 0.0
-        power -= 1
-    return value, power
-
-
-def _scale(significand: float, power: int) -> float:
-    if power > 308:
-        return float("inf")
-    if power >= 0:
-        return significand * float(f"1e{power}")
-    if power < -616:
-        return 0.0
-    if power < -308:
-        return significand / 1e308 / float(f"1e{-308 - power}")
-    return significand / float(f"1e{-power}")
+def _match_end(pattern: re.Pattern, text: str, at: int) -> int:
+    """Where a pattern that matches anything, or nothing, ends."""
+    match = pattern.match(text, at)
+    return at if match is None else match.end()
 
 
 # `strict` refuses control characters, as RapidJSON does.
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=JsonObject, parse_float=_double, parse_int=_integer, strict=True
+    object_pairs_hook=JsonObject, parse_float=read_double, parse_int=read_integer, strict=True
 )
 
 
@@ -219,7 +165,7 @@ class _Reader:
 
     def number(self) -> int | float:
         start = self.at
-        match = _NUMBER.match(self.text, start)
+        match = NUMBER.match(self.text, start)
         if match is None:
             return self.special()
         self.at = match.end()
@@ -228,7 +174,7 @@ class _Reader:
         if match[4] is None and self.peek() in "eE":
             signed = self.text[self.at + 1:self.at + 2] in ("+", "-")
             self.fail("NumberMissExponent", self.at + 1 + signed)
-        value = (_integer if match[3] is None and match[4] is None else _double)(match[0])
+        value = (read_integer if match[3] is None and match[4] is None else read_double)(match[0])
         if value in (float("inf"), float("-inf")):
             self.fail("NumberTooBig", start)
         return value
@@ -248,9 +194,8 @@ class _Reader:
         self.at += 1
         parts = []
         while True:
-            match = _PLAIN.match(self.text, self.at)
-            parts.append(match[0].encode("latin-1"))  # type: ignore[index]
-            self.at = match.end()  # type: ignore[union-attr]
+            start, self.at = self.at, _match_end(_PLAIN, self.text, self.at)
+            parts.append(self.text[start:self.at].encode("latin-1"))
             character = self.peek()
             if character == "\\":
                 parts.append(self.escape().encode("utf-8"))
@@ -288,7 +233,7 @@ class _Reader:
         return int(digits, 16)
 
     def skip(self) -> None:
-        self.at = _SPACE.match(self.text, self.at).end()  # type: ignore[union-attr]
+        self.at = _match_end(_SPACE, self.text, self.at)
 
     def peek(self) -> str:
         """Returns the next character, NUL at the end as in RapidJSON's streams."""

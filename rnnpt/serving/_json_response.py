@@ -23,7 +23,8 @@ def format_response(outputs: Mapping[str, Any], is_row: bool) -> str:
         The JSON text.
 
     Raises:
-        InvalidArgument: If the tensors have no JSON, or no common batch dimension in the row format.
+        InvalidArgument: If the tensors have no JSON, or in the row format no common batch
+            dimension.
     """
     if not outputs:
         raise InvalidArgument("Cannot convert empty tensor map to JSON")

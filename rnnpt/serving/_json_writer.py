@@ -114,7 +114,6 @@ def quote(text: str) -> str:
     return f'"{text.translate(_ESCAPE_TABLE)}"'
 
 
-@functools.lru_cache(maxsize=4096)
 def format_float(value: float) -> str:
     """Writes a number of 32 bits, in 6 digits if they are enough and else in 9.
 
@@ -124,6 +123,13 @@ def format_float(value: float) -> str:
     Returns:
         Its text, with a point or an exponent; "NaN", "Infinity" or "-Infinity".
     """
+    if not value:  # equal keys of a cache, but two texts
+        return "-0.0" if math.copysign(1, value) < 0 else "0.0"
+    return _format_float(value)
+
+
+@functools.lru_cache(maxsize=4096)
+def _format_float(value: float) -> str:
     if not math.isfinite(value):
         return _special(value)
     text = f"{value:.6g}"

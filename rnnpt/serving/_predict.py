@@ -101,8 +101,9 @@ def _feeds(
     if too_few or len(inputs) > len(signature.inputs):
         sent, wanted = set(inputs), set(signature.inputs)
         raise InvalidArgument(
-            f"input size does not match signature: {len(sent)}!={len(wanted)} len({{{_join(sent)}}})"
-            f" != len({{{_join(wanted)}}}). Sent extra: {{{_join(sent - wanted)}}}. "
+            f"input size does not match signature: {len(sent)}!={len(wanted)} "
+            f"len({{{_join(sent)}}}) != len({{{_join(wanted)}}}). "
+            f"Sent extra: {{{_join(sent - wanted)}}}. "
             f"Missing but required: {{{_join(wanted - sent)}}}.")
     feeds = []
     for index, (alias, info) in enumerate(signature.inputs.items()):

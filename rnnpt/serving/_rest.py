@@ -88,9 +88,9 @@ def answer_call(
         return answer_error(InvalidArgument(f"Malformed request: {verb} {path}"))
     if match["version"] and int(match["version"]) > _MAX_INT64:
         return Answer(400, "")
+    if not match["name"]:
+        return answer_error(InvalidArgument("Missing model name in request."))
     try:
-        if not match["name"]:
-            raise InvalidArgument("Missing model name in request.")
         spec = _model_spec(match)
         if verb == "POST":
             return Answer(200, _post(manager, spec, match["method"].lower(), body))

@@ -37,6 +37,9 @@ class RestTransport:
 
     Args:
         url: "http://host:port" or "https://host:port", with a path before "/v1" if need be.
+
+    Raises:
+        InvalidArgument: If that is no address.
     """
 
     def __init__(self, url: str):
@@ -107,6 +110,9 @@ class RestTransport:
 
         Returns:
             The signatures.
+
+        Raises:
+            ServingError: If the server refuses, or answers with something else.
         """
         answer = self._call("GET", _path(target) + "/metadata", None, timeout_s)
         try:
@@ -128,6 +134,9 @@ class RestTransport:
 
         Returns:
             The versions, newest first.
+
+        Raises:
+            ServingError: If the server refuses, or answers with something else.
         """
         answer = self._call("GET", _path(target), None, timeout_s)
         try:

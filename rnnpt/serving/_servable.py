@@ -1,7 +1,8 @@
 """One version of a model in memory, run the way TensorFlow Serving runs it.
 
-The loader is TensorFlow's first one, which makes a graph and a Session: that is TensorFlow Serving's
-own path, gives the runtime's own error texts, and releases Python's interpreter lock while it runs.
+The loader is TensorFlow's first one, which makes a graph and a Session: that is TensorFlow
+Serving's own path, gives the runtime's own error texts, and releases Python's interpreter lock
+while it runs.
 """
 
 import collections
@@ -19,7 +20,7 @@ from tensorflow.python.util import deprecation
 from rnnpt.serving.error import DataLoss, InvalidArgument, NotFound, ServingError, error_class
 
 DEFAULT_SIGNATURE = "serving_default"
-# Each set of outputs that a client filters has a callable; more than this many is no use but a leak.
+# Each set of outputs that clients filter has a callable; more than this many would be a leak.
 _MAX_CALLABLES = 64
 
 
@@ -78,7 +79,7 @@ class Servable:
             raise _serving_error(error) from None
 
     def _callable(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Any:
-        """A Session's callable is several times faster than its `run`, and checks no shapes first."""
+        """A Session's callable is several times faster than `run`, and checks no shapes itself."""
         key = (feeds, fetches)
         with self._lock:
             if key in self._callables:

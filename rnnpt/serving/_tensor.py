@@ -1,6 +1,7 @@
 """NumPy arrays to tensor messages and back.
 
-The functions take the official `TensorProto` and the client's own, whose fields have the same names.
+The functions take the official `TensorProto` and the client's own, whose fields have the same
+names.
 """
 
 import math

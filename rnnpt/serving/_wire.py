@@ -1,10 +1,12 @@
 """TensorFlow Serving's messages for a client that does not install TensorFlow.
 
-The messages carry the field numbers of `tensorflow_serving/apis/*.proto` and of TensorFlow's tensors,
-so that the bytes are the same, under a package name and in a descriptor pool of their own, so that
-they live beside the official ones in one process. They are built when this module is imported, which
-frees them from the version of a code generator.
+The messages carry the field numbers of `tensorflow_serving/apis/*.proto` and of TensorFlow's
+tensors, so that the bytes are the same, under a package name and in a descriptor pool of their own,
+so that they live beside the official ones in one process. They are built when this module is
+imported, which frees them from the version of a code generator.
 """
+
+from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
@@ -129,7 +131,7 @@ _pool = descriptor_pool.DescriptorPool()
 _pool.Add(_file())
 
 
-def _class(name: str) -> type:
+def _class(name: str) -> Any:
     return message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
 
 

@@ -184,8 +184,8 @@ class Client:
         Args:
             frame: The frame that sounds now (B, V), 0 or 1.
             state: From `start` or the last step (B, S).
-            seed: A number, which gives each row a stream of its own, or a pair a row (B, 2); another
-                one each step, or the same draw comes again.
+            seed: A number, which gives each row a stream of its own, or a pair a row (B, 2);
+                another one each step, or the same draw comes again.
             temperature: A number, or one a row (B,); 1 for the model's own distribution.
 
         Returns:

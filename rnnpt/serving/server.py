@@ -22,6 +22,7 @@ from rnnpt.serving.error import Unavailable
 
 __all__ = ["ModelServer", "ServerOptions", "StartError", "serve"]
 
+
 class ModelServer:
     """A server of one model, over gRPC and REST, from `start` (or `with`) to `stop`.
 
@@ -100,6 +101,9 @@ class ModelServer:
 
         Returns:
             The server.
+
+        Raises:
+            BaseException: Whatever `start` raises, after what had begun is stopped.
         """
         try:
             self.start()

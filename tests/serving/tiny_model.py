@@ -38,7 +38,8 @@ class TinyModel(tf.Module):
     def __init__(self, scale: float = 1.0):
         super().__init__()
         random = np.random.default_rng(0)
-        self.inward = tf.Variable(random.normal(0, 0.3, (NUM_VISIBLE, NUM_STATES)), dtype=tf.float32)
+        self.inward = tf.Variable(
+            random.normal(0, 0.3, (NUM_VISIBLE, NUM_STATES)), dtype=tf.float32)
         self.outward = tf.Variable(
             scale * random.normal(-1, 2, (NUM_STATES, NUM_VISIBLE)), dtype=tf.float32)
         self.initial = tf.Variable([0.5, 0.25, -0.5], dtype=tf.float32)
@@ -86,7 +87,8 @@ class TinyModel(tf.Module):
             frame = draw(probabilities, seed + tf.stack([0, step])) * real
             made = made.write(step, frame)
             state = tf.where(real > 0, self.advance(frame, state), state)
-        return {"frames": tf.transpose(made.stack(), [1, 0, 2]), "length": num_steps, "state": state}
+        frames = tf.transpose(made.stack(), [1, 0, 2])
+        return {"frames": frames, "length": num_steps, "state": state}
 
     @tf.function(input_signature=[FRAMES, INTEGER["length"]])
     def score(self, frames: tf.Tensor, length: tf.Tensor) -> dict:
