@@ -1,5 +1,6 @@
-"""Stateless tensor maths: log-probabilities from logits, masked sums, packed states, seeded noise."""
+"""Stateless tensor maths: log-probabilities of logits, masked sums, packed states, seeded noise."""
 
+import numbers
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -154,7 +155,8 @@ def as_seed(seed: int | Sequence[int] | tf.Tensor) -> tf.Tensor:
     Raises:
         ValueError: if the seed has another shape.
     """
-    if isinstance(seed, int):
+    if isinstance(seed, numbers.Integral):
+        seed = int(seed)
         # Two words of 31 bits: a Python seed may be any non-negative 62-bit number.
         return tf.constant([seed & 0x7FFFFFFF, (seed >> 31) & 0x7FFFFFFF], tf.int32)
     seed = tf.convert_to_tensor(seed, tf.int32)

@@ -16,6 +16,9 @@ class Cell(keras.layers.Layer):
     Args:
         state_sizes: number of units of each state tensor.
         **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: if a number of units is no positive integer.
     """
 
     def __init__(self, state_sizes: Sequence[int], **kwargs: object) -> None:
@@ -145,7 +148,8 @@ def unroll(
     inputs = _by_step(cell.project_inputs(_swap_time(frames)), num_steps)
     real = None if mask is None else _by_step(tf.transpose(mask)[:, :, tf.newaxis], num_steps)
     states = [tf.convert_to_tensor(state) for state in states]
-    outputs = tf.TensorArray(tf.float32, num_steps, element_shape=cell.output(states).shape)
+    first = cell.output(states)
+    outputs = tf.TensorArray(first.dtype, num_steps, element_shape=first.shape)
 
     def body(
         t: tf.Tensor, states: list[tf.Tensor], outputs: tf.TensorArray
@@ -160,7 +164,7 @@ def unroll(
     _, states, outputs = tf.while_loop(
         lambda t, *_: t < num_steps, body, (tf.constant(0), states, outputs),
         maximum_iterations=num_steps)
-    return _swap_time(outputs.stack()), states
+    return _swap_time(outputs.stack()), list(states)
 
 
 def _by_step(values: tf.Tensor, num_steps: tf.Tensor) -> tf.TensorArray:

@@ -1,0 +1,105 @@
+"""Stateless maths against its definition, and draws that are functions of their seed alone."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnnpt import numerics
+from tests import reference
+
+
+def test_bernoulli_log_prob_equals_its_twin_in_float64():
+    random = np.random.default_rng(0)
+    logits, frames = random.normal(size=[5, 4]), (random.random([5, 4]) < 0.5) * 1.0
+    expected = [reference.bernoulli_log_prob(*pair) for pair in zip(logits, frames)]
+    np.testing.assert_allclose(
+        numerics.bernoulli_log_prob(logits, frames), expected, rtol=0, atol=1e-10)
+
+
+def test_bernoulli_log_prob_of_logits_far_out_is_their_margin():
+    logits = tf.constant([[500.0, -500.0], [500.0, -500.0]])
+    frames = tf.constant([[1.0, 0.0], [0.0, 1.0]])
+    np.testing.assert_array_equal(numerics.bernoulli_log_prob(logits, frames), [0.0, -1000.0])
+
+
+@pytest.mark.parametrize("axis, expected", [(None, 9.0), (1, [1.0, 8.0])])
+def test_masked_sum_leaves_out_padding_that_is_not_a_number(axis, expected):
+    values = tf.constant([[1.0, np.nan, np.inf], [3.0, 5.0, np.nan]])
+    mask = tf.constant([[True, False, False], [True, True, False]])
+    np.testing.assert_array_equal(numerics.masked_sum(values, mask, axis), expected)
+
+
+def test_masked_sum_has_no_gradient_through_padding():
+    values = tf.constant([[2.0, np.nan]])
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        total = numerics.masked_sum(values ** 2, tf.constant([[True, False]]))
+    np.testing.assert_array_equal(tape.gradient(total, values)[0, 0], 4.0)
+
+
+@settings(derandomize=True, max_examples=20, deadline=None)
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(0, 3))
+def test_unpack_undoes_pack(sizes, batch_size):
+    state = [np.random.default_rng(i).normal(size=[batch_size, size]).astype(np.float32)
+             for i, size in enumerate(sizes)]
+    unpacked = numerics.unpack(numerics.pack(state), sizes)
+    for given_part, part in zip(state, unpacked, strict=True):
+        np.testing.assert_array_equal(given_part, part)
+
+
+def test_fold_in_folds_each_row_as_if_it_were_alone():
+    seeds = tf.constant([[1, 2], [3, 4], [1, 2]])
+    together = numerics.fold_in(seeds, 7).numpy()
+    alone = [numerics.fold_in(seed, 7).numpy() for seed in seeds]
+    np.testing.assert_array_equal(together, alone)
+    assert not np.array_equal(together[0], numerics.fold_in(seeds[0], 8))
+
+
+def test_uniform_with_a_seed_a_row_does_not_know_its_neighbours():
+    seeds = tf.constant([[1, 2], [3, 4], [5, 6]])
+    together = numerics.uniform(seeds, [3, 2, 4]).numpy()
+    for place in range(3):
+        alone = numerics.uniform(seeds[place:place + 1], [1, 2, 4]).numpy()
+        np.testing.assert_array_equal(together[place], alone[0])
+    np.testing.assert_array_equal(
+        numerics.uniform(tf.reverse(seeds, [0]), [3, 2, 4]).numpy(), together[::-1])
+
+
+@pytest.mark.parametrize("seed", [[1, 2], [[1, 2], [3, 4]]])
+def test_steps_of_a_chain_differ_and_repeat_with_the_seed(seed):
+    draws = numerics.uniform_steps(tf.constant(seed), 3, [2, 5])
+    again = numerics.uniform_steps(tf.constant(seed), 3, [2, 5])
+    steps = np.array([draws(tf.constant(step)) for step in range(3)])
+    np.testing.assert_array_equal(steps, [again(tf.constant(step)) for step in range(3)])
+    assert len(np.unique(steps)) == 30
+
+
+def test_bernoulli_sample_is_certain_where_the_logits_are():
+    uniforms = tf.constant([0.0, 1 - 2.0 ** -24, 0.0, 1 - 2.0 ** -24])
+    draws = numerics.bernoulli_sample(tf.constant([200.0, 200.0, -200.0, -200.0]), uniforms)
+    np.testing.assert_array_equal(draws, [1.0, 1.0, 0.0, 0.0])
+
+
+def test_bernoulli_sample_has_the_frequency_of_its_logit():
+    # 100,000 draws: five standard errors are 5 sqrt(p (1 - p) / n) <= 0.008.
+    logits = tf.constant([-2.0, 0.0, 1.5])
+    draws = numerics.bernoulli_sample(logits, numerics.uniform(tf.constant([3, 1]), [100_000, 3]))
+    np.testing.assert_allclose(
+        np.mean(draws, axis=0), reference.sigmoid(logits.numpy()), rtol=0, atol=0.008)
+
+
+def test_as_seed_tells_seeds_of_62_bits_apart():
+    seeds = [0, 1, 2 ** 31 - 1, 2 ** 31, 2 ** 32 + 1, 2 ** 62 - 1]
+    assert len({tuple(numerics.as_seed(seed).numpy()) for seed in seeds}) == len(seeds)
+
+
+def test_as_seed_takes_an_integer_of_numpy_as_one_of_python():
+    np.testing.assert_array_equal(numerics.as_seed(np.int64(5)), numerics.as_seed(5))
+
+
+@pytest.mark.parametrize("seed, shape", [([1, 2, 3], r"\(3,\)"), ([[[1, 2]]], r"\(1, 1, 2\)")])
+def test_a_seed_of_another_shape_is_refused(seed, shape):
+    with pytest.raises(ValueError, match=f"seed must be .*got {shape}"):
+        numerics.as_seed(seed)
