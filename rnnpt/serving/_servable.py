@@ -47,15 +47,12 @@ class Servable:
         self._num_users = 0
         self._is_retired = False
         try:
-            self._meta_graph = _load(self._session, graph, path)
+            meta_graph = _load(self._session, graph, path)
         except BaseException:
             self._session.close()
             raise
-
-    @property
-    def signatures(self) -> dict[str, meta_graph_pb2.SignatureDef]:
-        """The signatures by name, TensorFlow's own initialisation among them."""
-        return dict(self._meta_graph.signature_def)
+        # By name; TensorFlow's own initialisation is among them.
+        self.signatures = dict(meta_graph.signature_def)
 
     def run(
         self, feeds: Sequence[tuple[str, np.ndarray]], fetches: Sequence[str]

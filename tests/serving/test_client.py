@@ -5,12 +5,14 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 
 import numpy as np
 import pretty_midi
 import pytest
 
 from rnnpt.music import pianoroll_midi
+from rnnpt.serving import _wire
 from rnnpt.serving import client as client_module
 from rnnpt.serving._transport import Metadata, Signature, TensorSpec, VersionStatus
 from rnnpt.serving.client import (
@@ -207,6 +209,33 @@ def test_an_answer_that_is_not_tensorflow_servings_is_told(server) -> None:
     with Client(f"http://127.0.0.1:{server.rest_api_port}/elsewhere") as client:
         with pytest.raises(ServingError, match="answers 404 to GET /v1/models/chorales"):
             client.status()
+
+
+def test_an_answer_that_is_no_json_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>")
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        with Client(f"http://127.0.0.1:{listening.getsockname()[1]}") as client:
+            with pytest.raises(ServingError, match="must answer as TensorFlow Serving does, got "
+                                                   "b'<html>'"):
+                client.status()
+        answering.join()
+
+
+def test_metadata_of_another_type_is_told(server) -> None:
+    with Client(f"127.0.0.1:{server.port}") as client:
+        response = _wire.GetModelMetadataResponse()
+        response.metadata["signature_def"].type_url = "type.googleapis.com/other.Type"
+        client._transport._metadata = lambda request, timeout: response
+        with pytest.raises(ServingError, match="metadata must hold a tensorflow.serving."
+                                               "SignatureDefMap, got 'type.*other.Type'"):
+            client.metadata()
 
 
 @pytest.mark.parametrize("target", ["localhost", "localhost:http", ":8500", "host:99999",

@@ -165,8 +165,8 @@ def test_rows_30_31_33_bad_bodies(call, body, text) -> None:
 
 
 @pytest.mark.parametrize(("frame", "text"), [
-    ("[NaN" + ",0" * 87 + "]", "frame must be finite"), ("[0,0]", "Matrix size-incompatible")])
-def test_row_34_nan_and_wrong_width_are_400_with_the_runtimes_words(call, frame, text) -> None:
+    ("[NaN" + ",0" * 87 + "]", "frame must be finite"), ("[0,0]", "frame must be 88 wide")])
+def test_row_34_nan_and_wrong_width_are_400_with_the_graphs_words(call, frame, text) -> None:
     body = ('{"signature_name":"step","instances":[{"frame":' + frame
             + ',"state":[0,0,0],"seed":[0,1],"temperature":1}]}')
     status, _, answer = call("POST", PREDICT, body.encode())

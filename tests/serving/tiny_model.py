@@ -17,11 +17,19 @@ TEMPERATURE = tf.TensorSpec([None], tf.float32, name="temperature")
 
 
 def check_frames(frames: tf.Tensor) -> tf.Tensor:
-    """Refuses a prime that is too long or holds a NaN."""
+    """Refuses a prime that is too long, too wide or holds a NaN."""
     longest = tf.debugging.assert_less_equal(
         tf.shape(frames)[1], MAX_STEPS, message=f"frames must have at most {MAX_STEPS} steps")
     with tf.control_dependencies([longest]):
-        return tf.debugging.assert_all_finite(frames, "frames must be finite")
+        return check_frame(frames, "frames")
+
+
+def check_frame(frame: tf.Tensor, name: str = "frame") -> tf.Tensor:
+    """Refuses what is too wide or holds a NaN."""
+    wide = tf.debugging.assert_equal(
+        tf.shape(frame)[-1], NUM_VISIBLE, message=f"{name} must be {NUM_VISIBLE} wide")
+    with tf.control_dependencies([wide]):
+        return tf.debugging.assert_all_finite(frame, f"{name} must be finite")
 
 
 def draw(probabilities: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -71,7 +79,7 @@ class TinyModel(tf.Module):
     @tf.function(input_signature=[
         tf.TensorSpec([None, NUM_VISIBLE], tf.float32, name="frame"), STATE, SEED, TEMPERATURE])
     def step(self, frame, state, seed, temperature) -> dict:
-        state = self.advance(tf.debugging.assert_all_finite(frame, "frame must be finite"), state)
+        state = self.advance(check_frame(frame), state)
         probabilities = self.probabilities(state, temperature)
         return {"probabilities": probabilities, "sample": draw(probabilities, seed), "state": state}
 
