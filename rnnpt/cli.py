@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from rnnpt.experiments.config import CONFIGS
+
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
@@ -89,7 +91,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="NAME", help="rnn_jsb, rnn_rbm_jsb or rnn_rbm_chorales")
+    parser.add_argument("--config", metavar="NAME", help=", ".join(CONFIGS))
     _add_run_dir(parser)
     _add_set(parser, "change a setting, such as fit.epochs=40; may be given again")
     parser.add_argument("--overwrite", action="store_true", help="start anew in an old run folder")

@@ -165,7 +165,7 @@ def _measure_model(
             for j in range(config.num_samples):
                 number = 1 + i * config.num_samples + j
                 samples = draw(chunk, numerics.fold_in(stream, number))
-                scores[name] += metrics.frame_scores(samples, chunk.frames).sum()
+                scores[name] += float(metrics.frame_scores(samples, chunk.frames).sum())
         bar.update(len(chunk.frames))
     bar.close()
     likelihood = metrics.log_likelihood(log_prob, sequences.num_frames)
@@ -182,8 +182,9 @@ def _chunks(
     model: keras.Model, sequences: datasets.Sequences, config: EvaluationConfig
 ) -> Iterator[_Chunk]:
     """Yields the real frames of all pieces, so many at a time that the samples stay small."""
-    predict = tf.function(model.call, reduce_retracing=True)
-    for batch in sequences.pieces(config.batch_size):
+    batches = sequences.pieces(config.batch_size)
+    predict = tf.function(model.call, input_signature=[batches.element_spec])
+    for batch in batches:
         frames, mask = batch["frames"], batch["mask"]
         previous = tf.pad(frames[:, :-1], [[0, 0], [1, 0], [0, 0]])
         whole = [tf.boolean_mask(x, mask) for x in (predict(batch), frames, previous)]
@@ -192,42 +193,40 @@ def _chunks(
             yield _Chunk(*(x[rows] for x in whole))
 
 
+def _compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function of a chunk and a seed as a graph that serves chunks of any length."""
+    widths = (model.head.num_parameters(model.num_visible), model.num_visible, model.num_visible)
+    chunk = _Chunk(*(tf.TensorSpec((None, width)) for width in widths))
+    return tf.function(function, input_signature=[chunk, tf.TensorSpec((2,), tf.int32)])
+
+
 def _estimate_function(model: keras.Model, config: EvaluationConfig) -> Callable[..., Any]:
     """Returns a function of a chunk: log-likelihoods, their standard errors, expected frames."""
     schedule = heads.AISSchedule(config.num_ais_runs, config.num_ais_temperatures)
 
-    @tf.function(reduce_retracing=True)
     def estimate(chunk: _Chunk, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         log_probs, errors = model.head.estimate_log_prob(
             chunk.parameters, chunk.frames, numerics.fold_in(seed, 0), schedule
         )
         return log_probs, errors, model.head.mean(chunk.parameters, numerics.fold_in(seed, 1))
 
-    return estimate
+    return _compiled(model, estimate)
 
 
 def _draw_functions(model: keras.Model, config: EvaluationConfig) -> dict[str, _Draw]:
     """Returns each way to draw a frame for each row of a chunk, by what the table calls it."""
-    head = model.head
-    if not isinstance(head, heads.RBMHead):
-        return {
-            "exactly": tf.function(
-                lambda chunk, seed: head.sample(chunk.parameters, seed), reduce_retracing=True
-            )
-        }
-    steps = config.num_gibbs_steps
-    return {
-        f"{steps} Gibbs steps from the frame before": tf.function(
-            lambda chunk, seed: head.sample(
+    head, steps = model.head, config.num_gibbs_steps
+    draws: dict[str, _Draw] = {"exactly": lambda chunk, seed: head.sample(chunk.parameters, seed)}
+    if isinstance(head, heads.RBMHead):
+        draws = {
+            f"{steps} Gibbs steps from the frame before": lambda chunk, seed: head.sample(
                 chunk.parameters, seed, start=chunk.previous, num_steps=steps
             ),
-            reduce_retracing=True,
-        ),
-        f"{steps} Gibbs steps from an independent frame": tf.function(
-            lambda chunk, seed: head.sample(chunk.parameters, seed, num_steps=steps),
-            reduce_retracing=True,
-        ),
-    }
+            f"{steps} Gibbs steps from an independent frame": lambda chunk, seed: head.sample(
+                chunk.parameters, seed, num_steps=steps
+            ),
+        }
+    return {name: _compiled(model, draw) for name, draw in draws.items()}
 
 
 def _measure_unigram(splits: datasets.Splits, num_samples: int, seed: int) -> Row:
@@ -238,7 +237,7 @@ def _measure_unigram(splits: datasets.Splits, num_samples: int, seed: int) -> Ro
         log_prob += model.log_prob(piece).sum()
         for sample in range(num_samples):
             drawn = model.sample(len(piece), (seed, index, sample))
-            score += metrics.frame_scores(drawn, piece).sum()
+            score += float(metrics.frame_scores(drawn, piece).sum())
     counts = [
         metrics.note_counts(np.broadcast_to(model.probabilities, piece.shape), piece)
         for piece in splits.test.sequences
@@ -258,7 +257,7 @@ def _measure_copy(sequences: datasets.Sequences) -> Row:
     """Returns the row of copying the previous frame."""
     copies = [baselines.copy_previous(piece) for piece in sequences.sequences]
     pairs = list(zip(copies, sequences.sequences))
-    score = sum(metrics.frame_scores(copy, piece).sum() for copy, piece in pairs)
+    score = sum(float(metrics.frame_scores(copy, piece).sum()) for copy, piece in pairs)
     micro = metrics.micro_accuracy([metrics.note_counts(copy, piece) for copy, piece in pairs])
     return Row(
         "copy the previous frame", "-", None, None, 100 * score / sequences.num_frames, 100 * micro
