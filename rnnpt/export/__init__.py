@@ -1,0 +1,8 @@
+"""A model frozen for serving: a SavedModel with five signatures, and a front to play it here."""
+
+from rnnpt.export._folder import next_version
+from rnnpt.export._option import ExportError
+from rnnpt.export.in_process import load
+from rnnpt.export.saved_model import save
+
+__all__ = ["ExportError", "load", "next_version", "save"]

@@ -1,0 +1,90 @@
+"""Assertions inside the exported graph: a bad request ends as INVALID_ARGUMENT with its reason.
+
+The runtime checks the type of what it is fed and not its shape, and a wrong shape can broadcast
+unnoticed, so every signature checks all its inputs before it computes anything.
+"""
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+#: Inputs that may hold any number that is one.
+_FINITE = ("frames", "frame", "state")
+
+
+def check_inputs(
+    inputs: Mapping[str, tf.Tensor], specs: Mapping[str, tf.TensorSpec], maxima: Mapping[str, int]
+) -> dict[str, tf.Tensor]:
+    """The inputs of a signature, to be computed with only once they were found right.
+
+    Args:
+        inputs: Name -> tensor; B is the first one's.
+        specs: Name -> what the signature declares.
+        maxima: Largest T of "frames" and largest value of "num_steps".
+
+    Returns:
+        Name -> tensor of the declared shape.
+    """
+    # Hides the declared shape, which TensorFlow's optimizer would trust in place of looking.
+    inputs = {name: tf.raw_ops.PlaceholderWithDefault(input=tensor, shape=None)
+              for name, tensor in inputs.items()}
+    num_rows = tf.concat([tf.shape(next(iter(inputs.values()))), [-1]], axis=0)[0]
+    shapes_fit = [_require_shape(name, tensor, specs[name].shape, num_rows)
+                  for name, tensor in inputs.items()]
+    with tf.control_dependencies(shapes_fit):
+        inputs = {name: tf.ensure_shape(tensor, specs[name].shape)
+                  for name, tensor in inputs.items()}
+        values_fit = _require_values(inputs, maxima)
+    with tf.control_dependencies(values_fit):
+        return {name: tf.identity(tensor) for name, tensor in inputs.items()}
+
+
+def _require_shape(
+    name: str, tensor: tf.Tensor, declared: tf.TensorShape, num_rows: tf.Tensor
+) -> tf.Operation:
+    sizes = [num_rows, *(-1 if size is None else size for size in declared[1:])]
+    wanted, shape = tf.stack(sizes), tf.shape(tensor)
+    # A shape of another rank is filled up with a size that no tensor has.
+    padded = tf.concat([shape, tf.fill([declared.rank], -2)], axis=0)[:declared.rank]
+    wrong = tf.reduce_any((padded != wanted) & (wanted != -1)) | (tf.size(shape) != declared.rank)
+    wrong |= tf.reduce_any(padded < 0)
+    words = ["B", *("T" if size is None else str(size) for size in declared[1:])]
+    text = f"{words[0]}," if len(words) == 1 else ", ".join(words)
+    return _require(
+        wrong, f"{name} must have the shape ({text}), with the same B as the other inputs", shape)
+
+
+def _require_values(
+    inputs: Mapping[str, tf.Tensor], maxima: Mapping[str, int]
+) -> list[tf.Operation]:
+    required = [
+        _require(~tf.math.is_finite(inputs[name]),
+                 f"{name} must be finite; mend it before it is sent", inputs[name])
+        for name in _FINITE if name in inputs]
+    if "frames" in inputs:
+        num_given, longest = tf.shape(inputs["frames"])[1], maxima["frames"]
+        required.append(_require(
+            num_given > longest, f"frames must have at most {longest} steps; send the last ones",
+            num_given))
+        required.append(_require(
+            (inputs["length"] < 0) | (inputs["length"] > num_given),
+            "length must be from 0 to the number of steps of frames", inputs["length"]))
+    if "num_steps" in inputs:
+        most, num_steps = maxima["num_steps"], inputs["num_steps"]
+        required.append(_require(
+            (num_steps < 0) | (num_steps > most),
+            f"num_steps must be from 0 to {most}; go on from the returned state for more",
+            num_steps))
+    if "temperature" in inputs:
+        temperature = inputs["temperature"]
+        required.append(_require(
+            ~((temperature > 0) & tf.math.is_finite(temperature)),
+            "temperature must be positive and finite; 1 samples the model as it was trained",
+            temperature))
+    return required
+
+
+def _require(wrong: tf.Tensor, rule: str, value: tf.Tensor) -> tf.Operation:
+    """Stops the call with the rule and what came, the wrong part of it where it has parts."""
+    came = tf.boolean_mask(value, wrong) if wrong.shape.rank else value
+    return tf.debugging.Assert(~tf.reduce_any(wrong), [f"{rule}; got", came])
