@@ -152,7 +152,8 @@ class Signatures:
             "frames_scored" (B,).
         """
         inputs = self._check(frames=frames, length=length)
-        frames, length = inputs["frames"], inputs["length"]
+        # One step of padding more: TensorFlow cannot stack the outputs of no steps at all.
+        frames, length = tf.pad(inputs["frames"], [[0, 0], [0, 1], [0, 0]]), inputs["length"]
         num_rows, num_steps = tf.unstack(tf.shape(frames)[:2])
         mask = tf.sequence_mask(length, num_steps)
         parameters = self.model.call({"frames": frames, "mask": mask})

@@ -260,8 +260,11 @@ class SequenceModel(_training.SequenceTraining, keras.Model):
             Frames (B, max num_steps, V), zero from a row's own end on; and each row's state after
             its last frame.
         """
-        longest = tf.reduce_max(num_steps)
-        frames = tf.TensorArray(tf.float32, longest, element_shape=[None, self.num_visible])
+        longest = tf.maximum(tf.reduce_max(num_steps), 0)
+        frames = tf.TensorArray(
+            tf.float32, tf.maximum(longest, 1), element_shape=[None, self.num_visible])
+        # TensorFlow cannot stack an array of nothing, when no row draws.
+        frames = frames.write(0, tf.zeros([tf.shape(num_steps)[0], self.num_visible]))
 
         def body(
             t: tf.Tensor, state: list[tf.Tensor], frames: tf.TensorArray
@@ -276,7 +279,7 @@ class SequenceModel(_training.SequenceTraining, keras.Model):
         _, state, frames = tf.while_loop(
             lambda t, *_: t < longest, body, (tf.constant(0), state, frames),
             maximum_iterations=longest, parallel_iterations=1)
-        return tf.transpose(frames.stack(), [1, 0, 2]), state
+        return tf.transpose(frames.stack()[:longest], [1, 0, 2]), state
 
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.
