@@ -3,6 +3,7 @@
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from rnnpt import cli
 from rnnpt.experiments import command
 from rnnpt.music.pianoroll_midi import PianoRoll, midi_to_pianoroll, onsets_of, pianoroll_to_midi
+from rnnpt.serving import server
 
 ROOT = pathlib.Path(__file__).parents[1]
 SETTINGS = [
@@ -151,6 +153,61 @@ def test_continue_goes_on_from_the_primer(trained, tmp_path, capsys):
     np.testing.assert_array_equal(roll.frames[:6], primer.frames)
 
 
+@pytest.fixture(scope="module")
+def exported(trained):
+    """The folder of versions of the trained run."""
+    words = ["export", "--run_dir", trained / "run", "--export_dir", trained / "models" / "toy"]
+    assert cli.main([str(word) for word in words]) == 0
+    return trained / "models" / "toy"
+
+
+@pytest.mark.slow
+def test_a_run_its_export_and_its_server_continue_alike(trained, exported, tmp_path, capsys):
+    def go_on(name, *source):
+        code, out, err = run(
+            capsys, "continue", *source, "--primer_midi", trained / "primer.mid", "--seed", 8,
+            "--num_steps", 20, "--output_dir", tmp_path / name
+        )
+        assert code == 0, err
+        return pathlib.Path(out.strip()).read_bytes()
+
+    expected = go_on("run", "--run_dir", trained / "run")
+    assert go_on("export", "--saved_model", exported) == expected
+    assert go_on("version", "--saved_model", exported / "1") == expected
+    with server.ModelServer("toy", exported, port=0, rest_api_port=0) as running:
+        for i, address in enumerate(
+            [f"localhost:{running.port}", f"http://localhost:{running.rest_api_port}"]
+        ):
+            answer = go_on(f"server{i}", "--server", address, "--model_name", "toy")
+            assert answer == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "steps, primer_steps, message", [(1025, 6, "num_steps"), (5, 1025, "frames")]
+)
+def test_an_export_refuses_more_than_its_limits(
+    exported, tmp_path, capsys, steps, primer_steps, message
+):
+    (tmp_path / "primer.mid").write_bytes(make_midi(0, primer_steps))
+    answer = run(
+        capsys, "continue", "--saved_model", exported, "--primer_midi", tmp_path / "primer.mid",
+        "--num_steps", steps, "--output_dir", tmp_path / "out"
+    )
+    assert_refused(answer, message)
+    assert "1024" in answer[2] and not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flag", ["--port", "--rest_api_port"])
+def test_serving_at_a_port_in_use_gets_one_line(exported, capsys, flag):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        other = {"--port": "--rest_api_port", "--rest_api_port": "--port"}[flag]
+        answer = run(capsys, "serve", "--model_base_path", exported, flag, port, other, 0)
+    assert_refused(answer, str(port))
+
+
 def test_plot_draws_the_run_and_the_file(trained, tmp_path, capsys):
     for words in (["--run_dir", trained / "run"], ["--midi", trained / "primer.mid"]):
         code, out, _ = run(capsys, "plot", *words, "--output_dir", tmp_path / "new")
@@ -188,7 +245,7 @@ def test_data_words_tell_names_files_and_counts(trained, capsys):
         (["continue", "--run_dir", "{run}", "--primer_midi", "{new}", "--output_dir", "{out}"],
          "source must be a MIDI file"),
         (["continue", "--saved_model", "{run}", "--primer_midi", "{file}", "--output_dir",
-          "{out}"], "saved_model must be the folder of a SavedModel"),
+          "{out}"], "directory must hold saved_model.pb"),
         (["continue", "--server", "nowhere", "--primer_midi", "{file}", "--output_dir", "{out}"],
          "nowhere"),
         (["continue", "--server", "localhost:1", "--primer_midi", "{file}", "--output_dir",
@@ -206,8 +263,7 @@ def test_mistakes_get_one_line_and_leave_no_file(trained, tmp_path, capsys, word
         "file": trained / "primer.mid", "text": tmp_path / "text",
     }
     assert_refused(run(capsys, *(word.format(**places) for word in words)), message)
-    assert not (tmp_path / "out").exists()
-    assert {path.name for path in tmp_path.glob("new/*")} <= {"config.json"}
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]
 
 
 def test_a_truncated_data_file_gets_one_line(tmp_path, capsys):

@@ -3,6 +3,7 @@
 They check what they can before they import TensorFlow, so a mistake is answered soon.
 """
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -67,13 +68,16 @@ def train(
         seed: The setting of this name.
         data_dir: Folder of the published sets.
     """
-    seeds = [] if seed is None else [f"seed={seed}"]
-    experiment = run_folder.open_run(run_dir, config, assignments + seeds, overwrite)
+    assignments = assignments + ([] if seed is None else [f"seed={seed}"])
+    _, experiment = run_folder.resolve(run_dir, config, assignments, overwrite)
     import_quietly()
     from rnnpt import datasets
     from rnnpt.experiments import training
 
-    result = training.train(run_dir, experiment, datasets.get(experiment.data, data_dir))
+    # The data come first: where they are missing, no run is begun and none is overwritten.
+    splits = datasets.get(experiment.data, data_dir)
+    run_folder.open_run(run_dir, config, assignments, overwrite)
+    result = training.train(run_dir, experiment, splits)
     print(
         f"{run_dir}: best epoch {result.best['epoch']} of phase {result.best['phase']}, "
         f"validation log-likelihood {result.best['val_log_likelihood']:.4f} nats a frame"
@@ -175,13 +179,15 @@ def continue_music(
     if steps_per_quarter is None:
         steps_per_quarter = 1 if run_dir is None else generation.steps_per_quarter_of(run_dir)
     primer = generation.read_primer(primer_midi, steps_per_quarter, qpm)
-    if run_dir is not None:
-        generator = generation.from_run(run_dir)
-    elif saved_model is not None:
-        generator = generation.from_saved_model(saved_model)
-    else:
-        generator = generation.from_client(Client(str(server), model_name))
-    print(generation.continue_file(generator, primer, output_dir, num_steps, temperature, seed))
+    with contextlib.ExitStack() as stack:
+        if run_dir is not None:
+            generator = generation.from_run(run_dir)
+        elif saved_model is not None:
+            generator = generation.from_saved_model(saved_model)
+        else:
+            client = stack.enter_context(Client(str(server), model_name))
+            generator = generation.from_client(client)
+        print(generation.continue_file(generator, primer, output_dir, num_steps, temperature, seed))
 
 
 def plot(
@@ -210,14 +216,15 @@ def export(run_dir: Path, export_dir: Path) -> None:
         run_dir: The run folder.
         export_dir: Folder of the versions.
     """
-    run_folder.read_config(run_dir)
+    from rnnpt.experiments import generation
+
+    steps_per_quarter = generation.steps_per_quarter_of(run_dir)
     import_quietly()
     from rnnpt import export as exporting
     from rnnpt.experiments import training
 
-    versions = [int(path.name) for path in export_dir.glob("*") if path.name.isdigit()]
-    version = export_dir / str(max(versions, default=0) + 1)
-    exporting.save(training.load_model(run_dir), version)
+    version = exporting.next_version(export_dir)
+    exporting.save(training.load_model(run_dir), version, steps_per_quarter=steps_per_quarter)
     print(version)
 
 

@@ -71,54 +71,18 @@ def from_saved_model(directory: Path) -> Generator:
 
     Returns:
         The generator.
-
-    Raises:
-        ConfigError: If there is no SavedModel, or one without the signatures of `rnnpt export`.
     """
-    numbered = [path for path in directory.glob("*/saved_model.pb") if path.parent.name.isdigit()]
-    if not (directory / "saved_model.pb").is_file():
-        if not numbered:
-            raise ConfigError(
-                f"saved_model must be the folder of a SavedModel, got {str(directory)!r} without "
-                "saved_model.pb: make one with rnnpt export."
-            )
-        directory = max(numbered, key=lambda path: int(path.parent.name)).parent
     import_quietly()
-    import tensorflow as tf
+    from rnnpt import export
 
-    model = tf.saved_model.load(str(directory))
-    if not {"start", "generate"} <= set(model.signatures):
-        raise ConfigError(
-            f"saved_model must have the signatures start and generate, got "
-            f"{sorted(model.signatures)} in {str(directory)!r}: make it with rnnpt export."
-        )
-
-    def generate(
-        prime: np.ndarray, num_steps: int, seeds: np.ndarray, temperature: float
-    ) -> np.ndarray:
-        num_rows, length = prime.shape[:2]
-        state = model.signatures["start"](session=tf.zeros([num_rows], tf.int32))["state"]
-        try:
-            outputs = model.signatures["generate"](
-                state=state,
-                frames=tf.constant(prime, tf.float32),
-                length=tf.fill([num_rows], length),
-                num_steps=tf.fill([num_rows], num_steps),
-                seed=tf.constant(seeds, tf.int32),
-                temperature=tf.fill([num_rows], float(temperature)),
-            )
-        except tf.errors.InvalidArgumentError as error:
-            raise ConfigError(f"saved_model refused: {error.message.splitlines()[0]}") from error
-        return outputs["frames"].numpy()[:, :num_steps]
-
-    return generate
+    return from_client(export.load(directory))
 
 
 def from_client(client: Client) -> Generator:
     """Takes a served model.
 
     Args:
-        client: A connection to it.
+        client: A connection to it, or `rnnpt.export.load`'s.
 
     Returns:
         The generator.

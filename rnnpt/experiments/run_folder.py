@@ -32,6 +32,34 @@ FILES = (
 )
 
 
+def resolve(
+    run_dir: Path, name: str | None, assignments: list[str], overwrite: bool = False
+) -> tuple[str, ExperimentConfig]:
+    """Finds out which experiment is asked for; writes nothing.
+
+    Args:
+        run_dir: The run folder, which need not exist.
+        name: Name of a config; may be left out where the folder holds a run.
+        assignments: Settings to change, `key=value`.
+        overwrite: Whether a run that is there is to be replaced.
+
+    Returns:
+        The config's name and the experiment.
+
+    Raises:
+        ConfigError: If the config or a setting is unknown, if the folder holds another experiment,
+            or if it holds none and no config is named.
+    """
+    is_run = (run_dir / CONFIG).exists()
+    if is_run and not overwrite:
+        return _resumed(run_dir, name, assignments)
+    if name is None and is_run:
+        name, _ = _read(run_dir)
+    if name is None:
+        raise ConfigError(f"config must be named for a new run, got none for {run_dir}: add one.")
+    return name, override(named(name), assignments)
+
+
 def open_run(
     run_dir: Path, name: str | None, assignments: list[str], overwrite: bool = False
 ) -> ExperimentConfig:
@@ -39,28 +67,21 @@ def open_run(
 
     Args:
         run_dir: The folder.
-        name: Name of a config; may be left out where the folder holds a run.
-        assignments: Settings to change, `key=value`.
+        name: As in `resolve`.
+        assignments: As in `resolve`.
         overwrite: Whether to delete a run that is there; files that are not a run's stay.
 
     Returns:
         The experiment of the folder.
 
     Raises:
-        ConfigError: If the config or a setting is unknown, if the folder holds another experiment,
-            or if it holds none and no config is named.
+        ConfigError: As in `resolve`, or if the folder holds files of a run without its config.
     """
-    if (run_dir / CONFIG).exists() and not overwrite:
-        return _resumed(run_dir, name, assignments)
-    if name is None and (run_dir / CONFIG).exists():
-        name, _ = _read(run_dir)
-    if name is None:
-        raise ConfigError(f"config must be named for a new run, got none for {run_dir}: add one.")
-    config = override(named(name), assignments)
-    _clear(run_dir, overwrite)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    values = {"config": name, "settings": dict(flatten(config))}
-    write_text(run_dir / CONFIG, json.dumps(values, indent=2) + "\n")
+    name, config = resolve(run_dir, name, assignments, overwrite)
+    if overwrite or not (run_dir / CONFIG).exists():
+        _clear(run_dir, overwrite)
+        values = {"config": name, "settings": dict(flatten(config))}
+        write_text(run_dir / CONFIG, json.dumps(values, indent=2) + "\n")
     return config
 
 
@@ -98,7 +119,9 @@ def _read(run_dir: Path) -> tuple[str, ExperimentConfig]:
     return name, from_values(named(name), settings)
 
 
-def _resumed(run_dir: Path, name: str | None, assignments: list[str]) -> ExperimentConfig:
+def _resumed(
+    run_dir: Path, name: str | None, assignments: list[str]
+) -> tuple[str, ExperimentConfig]:
     """Returns the stored experiment, after checking that it is the one that is asked for."""
     stored_name, stored = _read(run_dir)
     asked = override(stored if name is None else named(name), assignments)
@@ -111,7 +134,7 @@ def _resumed(run_dir: Path, name: str | None, assignments: list[str]) -> Experim
                 f"run_dir must hold the experiment that is asked for, got {str(run_dir)!r} with "
                 f"{key} {there.get(key)} and not {here[key]}: use another folder or --overwrite."
             )
-    return stored
+    return stored_name, stored
 
 
 def _clear(run_dir: Path, overwrite: bool) -> None:

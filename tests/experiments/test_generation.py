@@ -89,11 +89,6 @@ def test_continuing_by_nothing_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_without_a_saved_model_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="saved_model must be the folder of a SavedModel, got"):
-        generation.from_saved_model(tmp_path)
-
-
 def test_a_client_is_asked_with_a_frame_that_does_not_count_where_there_is_no_primer():
     class Client:
         def generate(self, prime, num_steps, seed, temperature, length):
