@@ -15,8 +15,8 @@ from timing import take_turns
 PROGRAMS = {
     "bare interpreter": "pass",
     "import rnnpt": "import rnnpt",
-    "rnnpt --help": "import sys; from rnnpt.cli import main; sys.argv[1:] = ['--help']; main()",
-    "a wrong flag": "import sys; from rnnpt.cli import main; sys.argv[1:] = ['train', '-x']; main()",
+    "rnnpt --help": "from rnnpt.cli import main; main(['--help'])",
+    "a wrong flag": "from rnnpt.cli import main; main(['train', '--nonsense'])",
     "a client": "from rnnpt.serving.client import Client; Client('127.0.0.1:8500')",
     "import tensorflow": "import tensorflow",
 }

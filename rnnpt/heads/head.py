@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from rnnpt.heads._ais import AISSchedule
+
 
 class Head(keras.layers.Layer):
     """How likely the next frame is, given parameters that the recurrence computes.
@@ -42,7 +44,11 @@ class Head(keras.layers.Layer):
         return self.estimate_log_prob(parameters, frames, seed=(0, 0))[0]
 
     def estimate_log_prob(
-        self, parameters: tf.Tensor, frames: tf.Tensor, seed: tf.Tensor, schedule: object = None
+        self,
+        parameters: tf.Tensor,
+        frames: tf.Tensor,
+        seed: tf.Tensor,
+        schedule: AISSchedule | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Log-likelihood of frames, with its standard error, whether it is exact or not.
 

@@ -27,6 +27,9 @@ class RBMHead(Head):
         kernel_initializer: how W (V, K) starts.
         **kwargs: of `keras.layers.Layer`.
 
+    Raises:
+        ValueError: if a count is not a positive integer.
+
     Source: Boulanger-Lewandowski et al. 2012, sections 2 and 4; Sutskever 2013, section 2.7.
     """
 

@@ -1,12 +1,13 @@
 """How a `SequenceModel` goes through Keras `fit` and `evaluate`."""
 
-from collections.abc import Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from rnnpt import numerics
 from rnnpt.heads import AISSchedule
+from rnnpt.models import _batch
 
 #: The estimate that RBM models report during `fit`: few runs, a short schedule, and a fixed sample
 #: of the validation frames. `evaluate` on its own uses the full estimate on every frame.
@@ -17,7 +18,7 @@ CHEAP_NUM_FRAMES = 500
 _TRAIN, _TEST, _CHOICE = range(3)
 
 
-class SequenceTraining:
+class SequenceTraining(keras.Model):
     """The part of `SequenceModel` that Keras' trainer calls; it holds no layer of its own.
 
     The loss that is logged is the sum over real frames divided by their number, also across the
@@ -25,7 +26,13 @@ class SequenceTraining:
     over (truncated back-propagation, Bengio et al. 2012, section 4.1.1) where `starts` is False.
     """
 
-    def fit(self, x: object = None, *args: object, **kwargs: object) -> keras.callbacks.History:
+    # Whether `evaluate` is called by `fit`, and whether the traced one is the cheap one.
+    _in_fit = False
+    _cheap = False
+    _frames_a_batch: "_Hidden"
+    _carried: "_Hidden"
+
+    def fit(self, x: object = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """`keras.Model.fit` on batches of sequences.
 
         Args:
@@ -38,7 +45,7 @@ class SequenceTraining:
             for RBM heads the cheap estimate on at most 500 validation frames.
         """
         with self.distribute_strategy.scope():
-            self.build_for(_num_visible(x))
+            self.build_for(_batch.width(x))
         # Keras warns that it does not shuffle a dataset; ours are shuffled by their own seed.
         kwargs.setdefault("shuffle", not isinstance(x, tf.data.Dataset))
         self._in_fit = True
@@ -47,7 +54,7 @@ class SequenceTraining:
         finally:
             self._in_fit = False
 
-    def evaluate(self, x: object = None, *args: object, **kwargs: object) -> object:
+    def evaluate(self, x: object = None, *args: Any, **kwargs: Any) -> object:
         """`keras.Model.evaluate` on batches of sequences.
 
         Args:
@@ -58,12 +65,13 @@ class SequenceTraining:
         Returns:
             "loss" and "log_likelihood", as Keras gives them; the full estimate outside `fit`.
         """
-        self.build_for(_num_visible(x))
+        self.build_for(_batch.width(x))
         cheap = self._in_fit and not self.head.exact
         if cheap != self._cheap:
             self._cheap, self.test_function = cheap, None
         if cheap:
-            self._frames_a_batch.assign(max(1, CHEAP_NUM_FRAMES // _num_batches(x)))
+            num_batches = _batch.num_batches(x, kwargs.get("batch_size"))
+            self._frames_a_batch.assign(max(1, CHEAP_NUM_FRAMES // num_batches))
         return super().evaluate(x, *args, **kwargs)
 
     @property
@@ -71,10 +79,10 @@ class SequenceTraining:
         """What `fit` resets at each epoch."""
         return [self._loss_mean, self._log_likelihood_mean]
 
-    def _maybe_symbolic_build(self, *args: object, **kwargs: object) -> None:
+    def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: `fit` has built the model. Keras would average a batch, masks included."""
 
-    def train_step(self, data: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def train_step(self, data: _batch.Batch) -> dict[str, tf.Tensor]:
         """One update.
 
         Args:
@@ -83,7 +91,7 @@ class SequenceTraining:
         Returns:
             The running "loss", and "log_likelihood" where it is exact.
         """
-        frames, mask, starts = unpack_batch(data)
+        frames, mask, starts = _batch.unpack_batch(data)
         seed = numerics.fold_in(
             numerics.fold_in(numerics.as_seed(self.seed), _TRAIN), self.optimizer.iterations)
         with tf.GradientTape() as tape:
@@ -97,7 +105,7 @@ class SequenceTraining:
         self._carried.assign(tf.stop_gradient(numerics.pack(state)))
         return self._log(total, count, penalty)
 
-    def test_step(self, data: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def test_step(self, data: _batch.Batch) -> dict[str, tf.Tensor]:
         """The figures of one batch, each row from the learned initial state.
 
         Args:
@@ -106,7 +114,7 @@ class SequenceTraining:
         Returns:
             The running "loss" and "log_likelihood".
         """
-        frames, mask, _ = unpack_batch(data)
+        frames, mask, _ = _batch.unpack_batch(data)
         seed = numerics.fold_in(numerics.as_seed(self.seed), _TEST)
         parameters, _ = self._predict(frames, mask, self.initial_state(tf.shape(frames)[0]))
         total, count = self._total_loss(parameters, frames, mask, seed)
@@ -156,7 +164,6 @@ class SequenceTraining:
 
     def _make_carried_state(self) -> None:
         """Variables that are neither trained, saved nor exported."""
-        self._in_fit = self._cheap = False
         self._loss_mean = keras.metrics.Mean("loss")
         self._log_likelihood_mean = keras.metrics.Mean("log_likelihood")
         self._frames_a_batch = _Hidden(tf.Variable(CHEAP_NUM_FRAMES, trainable=False))
@@ -182,32 +189,6 @@ class SequenceTraining:
                 for learned, old in zip(initial, numerics.unpack(carried, self.state_sizes))]
 
 
-def unpack_batch(batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The three tensors of a batch, those that were left out filled in.
-
-    Args:
-        batch: a dict with "frames" (B, T, V), and "mask" (B, T) and "starts" (B,) if they matter.
-
-    Returns:
-        Frames, mask and starts.
-
-    Raises:
-        ValueError: if the batch is no dict with "frames".
-    """
-    if isinstance(batch, (tuple, list)) and len(batch) == 1:
-        batch = batch[0]
-    if not isinstance(batch, Mapping) or "frames" not in batch:
-        raise ValueError(
-            f"a batch must be a dict with the key 'frames' and no target, got "
-            f"{type(batch).__name__}; use Sequences.pieces() or Sequences.segments()")
-    frames = tf.cast(batch["frames"], tf.float32)
-    shape = tf.shape(frames)
-    mask = tf.cast(batch["mask"], tf.bool) if "mask" in batch else tf.ones(shape[:2], tf.bool)
-    starts = (tf.cast(batch["starts"], tf.bool) if "starts" in batch
-              else tf.ones(shape[:1], tf.bool))
-    return frames, mask, starts
-
-
 class _Hidden:
     """A variable out of sight of Keras and of checkpoints."""
 
@@ -218,21 +199,3 @@ class _Hidden:
     @property
     def value(self) -> tf.Tensor:
         return self._variable.read_value()
-
-
-def _num_visible(x: object) -> int:
-    batch = x.element_spec if isinstance(x, tf.data.Dataset) else x
-    if isinstance(batch, (tuple, list)) and len(batch) == 1:
-        batch = batch[0]
-    if not isinstance(batch, Mapping) or "frames" not in batch:
-        raise ValueError(
-            f"x must be a dataset of dicts with the key 'frames', or one such dict, got "
-            f"{type(batch).__name__}; use Sequences.pieces() or Sequences.segments()")
-    return batch["frames"].shape[-1]
-
-
-def _num_batches(x: object) -> int:
-    if not isinstance(x, tf.data.Dataset):
-        return 1
-    known = int(x.cardinality())
-    return known if known >= 0 else int(x.reduce(0, lambda number, _: number + 1))

@@ -1,6 +1,7 @@
 """`SequenceModel`: a cell that remembers and a head that says how likely the next frame is."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,13 +10,12 @@ import tensorflow as tf
 from rnnpt import numerics
 from rnnpt.cells import Cell, unroll
 from rnnpt.heads import AISSchedule, Head
-from rnnpt.models import _training
-
-Batch = Mapping[str, tf.Tensor]
+from rnnpt.models._batch import Batch, check_frames, unpack_batch, zero_padding
+from rnnpt.models._training import SequenceTraining
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
-class SequenceModel(_training.SequenceTraining, keras.Model):
+class SequenceModel(SequenceTraining):
     """A predictor of the next frame of a sequence.
 
     Use it with any cell and head; the named models are choices of the two.
@@ -100,8 +100,14 @@ class SequenceModel(_training.SequenceTraining, keras.Model):
 
         Args:
             batch_shape: shapes of the batch's tensors.
+
+        Raises:
+            ValueError: if the frames' width is unknown.
         """
-        self.build_for(batch_shape["frames"][-1])
+        num_visible = batch_shape["frames"][-1]
+        if num_visible is None:
+            raise ValueError("frames must have a known width, got None; fix their last axis")
+        self.build_for(num_visible)
 
     def call(self, batch: Batch, training: bool | None = None) -> tf.Tensor:
         """Parameters of the conditional of each frame given those before it.
@@ -113,7 +119,7 @@ class SequenceModel(_training.SequenceTraining, keras.Model):
         Returns:
             Head parameters (B, T, P); row t belongs to frame t.
         """
-        frames, mask, _ = _training.unpack_batch(batch)
+        frames, mask, _ = unpack_batch(batch)
         return self._predict(frames, mask, self.initial_state(tf.shape(frames)[0]))[0]
 
     @property
@@ -203,7 +209,8 @@ class SequenceModel(_training.SequenceTraining, keras.Model):
         Returns:
             Nats in total (B,), and their standard errors (B,), 0 where exact.
         """
-        frames = self._check_frames("frames", frames)
+        frames = check_frames("frames", frames)
+        self.build_for(frames.shape[-1])
         mask = tf.ones(tf.shape(frames)[:2], tf.bool) if mask is None else tf.cast(mask, tf.bool)
         return self._estimate(frames, mask, numerics.as_seed(seed), schedule)
 
@@ -228,17 +235,24 @@ class SequenceModel(_training.SequenceTraining, keras.Model):
             The drawn frames (B, num_steps, V), without the prime.
 
         Raises:
-            ValueError: if `num_steps` is negative or `temperature` is not positive.
+            ValueError: if `num_steps` is negative, `temperature` is not positive, or there is
+                neither a prime nor a built model to tell the width.
         """
         if num_steps < 0:
-            raise ValueError(f"num_steps must not be negative, got {num_steps}")
+            raise ValueError(
+                f"num_steps must not be negative, got {num_steps}; give the frames to draw")
         if not 0 < temperature < float("inf"):
             raise ValueError(
                 f"temperature must be a positive number, got {temperature}; 1 samples the model "
                 "as it was trained")
+        if prime is None and self.num_visible is None:
+            raise ValueError(
+                "prime must be frames while the model is not built, got None; fit it first or "
+                "call build_for(num_visible)")
         if prime is None:
-            prime = np.zeros([1, 0, self.num_visible or 0], np.float32)
-        prime = self._check_frames("prime", prime)
+            prime = np.zeros([1, 0, self.num_visible], np.float32)
+        prime = check_frames("prime", prime)
+        self.build_for(prime.shape[-1])
         batch_size, num_given = tf.unstack(tf.shape(prime)[:2])
         length = tf.fill([batch_size], num_given) if length is None else length
         return self._generate(
@@ -296,7 +310,7 @@ class SequenceModel(_training.SequenceTraining, keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, object]) -> "SequenceModel":
+    def from_config(cls, config: dict[str, Any]) -> "SequenceModel":
         """Undo `get_config`.
 
         Args:
@@ -305,9 +319,10 @@ class SequenceModel(_training.SequenceTraining, keras.Model):
         Returns:
             A model with the same parts and no variables yet.
         """
-        parts = {name: keras.saving.deserialize_keras_object(config[name])
-                 for name in ("cell", "head") if name in config}
-        return cls(**{**config, **parts})
+        config = dict(config)
+        for name in {"cell", "head"} & config.keys():
+            config[name] = keras.saving.deserialize_keras_object(config[name])
+        return cls(**config)
 
     def get_build_config(self) -> dict[str, object]:
         """What a loaded model needs to create its variables.
@@ -317,24 +332,15 @@ class SequenceModel(_training.SequenceTraining, keras.Model):
         """
         return {"num_visible": self.num_visible}
 
-    def build_from_config(self, config: dict[str, object]) -> None:
+    def build_from_config(self, config: dict[str, int | None]) -> None:
         """Create the variables of a loaded model.
 
         Args:
             config: what `get_build_config` gave.
         """
-        if config["num_visible"] is not None:
-            self.build_for(config["num_visible"])
-
-    def _check_frames(self, name: str, frames: object) -> tf.Tensor:
-        frames = tf.convert_to_tensor(np.asarray(frames), tf.float32)
-        if frames.shape.rank != 3:
-            raise ValueError(
-                f"{name} must have the shape (batch, steps, units), got {tuple(frames.shape)}")
-        self.build_for(frames.shape[-1])
-        if not bool(tf.reduce_all(tf.math.is_finite(frames))):
-            raise ValueError(f"{name} must be finite, got NaN or infinity; clean the frames first")
-        return frames
+        num_visible = config["num_visible"]
+        if num_visible is not None:
+            self.build_for(num_visible)
 
     def _predict(
         self, frames: tf.Tensor, mask: tf.Tensor | None, state: list[tf.Tensor]
@@ -365,18 +371,3 @@ class SequenceModel(_training.SequenceTraining, keras.Model):
         mask = tf.sequence_mask(length, tf.shape(prime)[1])
         state = self.advance(prime, mask, self.initial_state(tf.shape(prime)[0]))
         return self.generate_from(state, num_steps, seed, temperature)[0]
-
-
-def zero_padding(frames: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
-    """Frames with nothing where there is no frame, whatever the padding held.
-
-    Args:
-        frames: (B, T, V).
-        mask: True on real frames (B, T), or None.
-
-    Returns:
-        Frames (B, T, V).
-    """
-    if mask is None:
-        return frames
-    return tf.where(mask[..., tf.newaxis], frames, tf.zeros_like(frames))

@@ -1,0 +1,108 @@
+"""What a batch of sequences is, and how its parts are told."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+Batch = Mapping[str, tf.Tensor]
+
+_KERAS_BATCH_SIZE = 32
+
+
+def unpack_batch(batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The three tensors of a batch, those that were left out filled in.
+
+    Args:
+        batch: a dict with "frames" (B, T, V), and "mask" (B, T) and "starts" (B,) if they matter.
+
+    Returns:
+        Frames, mask and starts.
+
+    Raises:
+        ValueError: if the batch is no dict with "frames".
+    """
+    batch = _check_batch(batch)
+    frames = tf.cast(batch["frames"], tf.float32)
+    shape = tf.shape(frames)
+    mask = tf.cast(batch["mask"], tf.bool) if "mask" in batch else tf.ones(shape[:2], tf.bool)
+    starts = (tf.cast(batch["starts"], tf.bool) if "starts" in batch
+              else tf.ones(shape[:1], tf.bool))
+    return frames, mask, starts
+
+
+def width(x: object) -> int:
+    """The width of the frames that a trainer is given.
+
+    Args:
+        x: a `tf.data.Dataset` of batches, or one batch.
+
+    Returns:
+        V.
+    """
+    batch = x.element_spec if isinstance(x, tf.data.Dataset) else x
+    return _check_batch(batch)["frames"].shape[-1]
+
+
+def num_batches(x: object, batch_size: int | None) -> int:
+    """How many batches a trainer is given.
+
+    Args:
+        x: a `tf.data.Dataset` of batches, or one dict of arrays that Keras cuts into batches.
+        batch_size: rows of such a cut, None for Keras' own.
+
+    Returns:
+        Their number, at least 1; a dataset that does not know it is counted.
+    """
+    if not isinstance(x, tf.data.Dataset):
+        return -(-len(_check_batch(x)["frames"]) // (batch_size or _KERAS_BATCH_SIZE))
+    known = int(x.cardinality())
+    return known if known >= 0 else int(x.reduce(0, lambda number, _: number + 1))
+
+
+def zero_padding(frames: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
+    """Frames with nothing where there is no frame, whatever the padding held.
+
+    Args:
+        frames: (B, T, V).
+        mask: True on real frames (B, T), or None.
+
+    Returns:
+        Frames (B, T, V).
+    """
+    if mask is None:
+        return frames
+    return tf.where(mask[..., tf.newaxis], frames, tf.zeros_like(frames))
+
+
+def check_frames(name: str, frames: object) -> tf.Tensor:
+    """Frames from outside as a tensor.
+
+    Args:
+        name: of the argument, for the message.
+        frames: (B, T, V), anything that NumPy reads.
+
+    Returns:
+        float32 (B, T, V).
+
+    Raises:
+        ValueError: if they have another rank, or are not finite.
+    """
+    values = np.asarray(frames, np.float32)
+    if values.ndim != 3:
+        raise ValueError(
+            f"{name} must have the shape (batch, steps, units), got {values.shape}; a single "
+            "sequence is a batch of one")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} must be finite, got NaN or infinity; clean the frames first")
+    return tf.convert_to_tensor(values)
+
+
+def _check_batch(batch: object) -> Batch:
+    if isinstance(batch, (tuple, list)) and len(batch) == 1:
+        batch = batch[0]
+    if not isinstance(batch, Mapping) or "frames" not in batch:
+        raise ValueError(
+            f"a batch must be a dict with the key 'frames' and no target, got "
+            f"{type(batch).__name__}; use Sequences.pieces() or Sequences.segments()")
+    return batch
