@@ -25,7 +25,7 @@ def check_inputs(
     Returns:
         Name -> tensor of the declared shape.
     """
-    # Hides the declared shape, which TensorFlow's optimizer would trust in place of looking.
+    # Hides the declared shape, so that nothing takes it for the shape that came.
     inputs = {name: tf.raw_ops.PlaceholderWithDefault(input=tensor, shape=None)
               for name, tensor in inputs.items()}
     num_rows = tf.concat([tf.shape(next(iter(inputs.values()))), [-1]], axis=0)[0]
@@ -51,40 +51,41 @@ def _require_shape(
     words = ["B", *("T" if size is None else str(size) for size in declared[1:])]
     text = f"{words[0]}," if len(words) == 1 else ", ".join(words)
     return _require(
-        wrong, f"{name} must have the shape ({text}), with the same B as the other inputs", shape)
+        wrong, f"{name} must have the shape ({text})", shape, "B is the same for all inputs")
 
 
 def _require_values(
     inputs: Mapping[str, tf.Tensor], maxima: Mapping[str, int]
 ) -> list[tf.Operation]:
     required = [
-        _require(~tf.math.is_finite(inputs[name]),
-                 f"{name} must be finite; mend it before it is sent", inputs[name])
+        _require(~tf.math.is_finite(inputs[name]), f"{name} must be finite", inputs[name],
+                 "mend it before it is sent")
         for name in _FINITE if name in inputs]
     if "frames" in inputs:
-        num_given, longest = tf.shape(inputs["frames"])[1], maxima["frames"]
+        num_given, length = tf.shape(inputs["frames"])[1], inputs["length"]
         required.append(_require(
-            num_given > longest, f"frames must have at most {longest} steps; send the last ones",
-            num_given))
+            num_given > maxima["frames"], f"frames must have at most {maxima['frames']} steps",
+            num_given, "send the last ones"))
         required.append(_require(
-            (inputs["length"] < 0) | (inputs["length"] > num_given),
-            "length must be from 0 to the number of steps of frames", inputs["length"]))
+            (length < 0) | (length > num_given),
+            "length must be from 0 to the number of steps of frames", length,
+            "count the real ones of each row"))
     if "num_steps" in inputs:
-        most, num_steps = maxima["num_steps"], inputs["num_steps"]
+        num_steps = inputs["num_steps"]
         required.append(_require(
-            (num_steps < 0) | (num_steps > most),
-            f"num_steps must be from 0 to {most}; go on from the returned state for more",
-            num_steps))
+            (num_steps < 0) | (num_steps > maxima["num_steps"]),
+            f"num_steps must be from 0 to {maxima['num_steps']}", num_steps,
+            "go on from the returned state for more"))
     if "temperature" in inputs:
         temperature = inputs["temperature"]
         required.append(_require(
             ~((temperature > 0) & tf.math.is_finite(temperature)),
-            "temperature must be positive and finite; 1 samples the model as it was trained",
-            temperature))
+            "temperature must be positive and finite", temperature,
+            "1 samples the model as it was trained"))
     return required
 
 
-def _require(wrong: tf.Tensor, rule: str, value: tf.Tensor) -> tf.Operation:
-    """Stops the call with the rule and what came, the wrong part of it where it has parts."""
+def _require(wrong: tf.Tensor, rule: str, value: tf.Tensor, advice: str) -> tf.Operation:
+    """Stops the call with the rule, what came (its wrong part where it has parts), and advice."""
     came = tf.boolean_mask(value, wrong) if wrong.shape.rank else value
-    return tf.debugging.Assert(~tf.reduce_any(wrong), [f"{rule}; got", came])
+    return tf.debugging.Assert(~tf.reduce_any(wrong), [f"{rule}, got", came, advice])

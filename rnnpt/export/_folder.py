@@ -92,7 +92,7 @@ def _check_free(directory: Path) -> None:
     if taken is not None or directory.exists():
         raise ExportError(
             f"directory must be a version that is not there, got {str(taken or directory)!r}; "
-            f"the next one is {next_version(directory.parent).name}")
+            f"the next is {next_version(directory.parent).name}")
 
 
 def _versions(base_path: Path) -> dict[int, Path]:

@@ -16,7 +16,7 @@ from rnnpt.export._option import ExportError
 _REFUSED = {
     r".*Py_?Func.*": "needs Python",
     r"Cudnn.*": "needs a GPU",
-    r"Xla(?!HostCompute).*": "needs XLA, which the server has switched off",
+    r"Xla.*": "needs XLA, which the server has switched off",
     r"Random(Uniform|UniformInt|StandardNormal|Gamma|GammaGrad|Poisson|PoissonV2|Shuffle)|"
     r"(Parameterized)?TruncatedNormal|Multinomial|StatefulRandomBinomial|RngReadAndSkip|RngSkip|"
     r"Stateful(Uniform|UniformInt|UniformFullInt|StandardNormal|StandardNormalV2|TruncatedNormal)|"

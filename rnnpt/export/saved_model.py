@@ -59,6 +59,11 @@ def save(
         raise ExportError(
             "model must have its weights, got one that was never built; fit it, or load weights "
             "after model.build_for(num_visible)")
+    if steps_per_quarter is not None and not (
+            isinstance(steps_per_quarter, int) and steps_per_quarter >= 1):
+        raise ExportError(
+            f"steps_per_quarter must be a positive integer, got {steps_per_quarter!r}; leave it "
+            "out where the model was not trained on music")
     options = ExportOptions(max_steps, max_num_steps, schedule, seed)
     signatures = Signatures(model, options)
     metadata = {**_metadata(model, options), "steps_per_quarter": steps_per_quarter}
