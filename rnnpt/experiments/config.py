@@ -64,6 +64,8 @@ class PhaseConfig:
         optimizer: Keras' optimizer; "sgd" is Nesterov's with `momentum`.
         learning_rate: Step size.
         momentum: For "sgd" only.
+        weight_decay: What every update takes off each weight, as a share of the learning rate
+            (Loshchilov and Hutter's decoupled decay).
         clip_norm: The gradient of all weights together is cut to this norm.
         batch_size: Rows of a batch.
         segment_length: Steps of truncated back-propagation through time.
@@ -75,10 +77,24 @@ class PhaseConfig:
     optimizer: Literal["adam", "sgd"] = "adam"
     learning_rate: float = 0.001
     momentum: float = 0.9
+    weight_decay: float = 0.0
     clip_norm: float = 15.0
     batch_size: int = 16
     segment_length: int = 100
     patience: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class FitConfig(PhaseConfig):
+    """The phase on the data themselves, whose number of updates is known beforehand.
+
+    It has all that `PhaseConfig` has.
+
+    Args:
+        decay: "linear" takes the learning rate down to 0 over all `epochs` (thesis, 3.11.3).
+    """
+
+    decay: Literal["constant", "linear"] = "constant"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +134,7 @@ class ExperimentConfig:
 
     data: str
     model: RNNConfig | RNNRBMConfig
-    fit: PhaseConfig
+    fit: FitConfig
     pretrain: PhaseConfig = PhaseConfig(epochs=0)
     hmm: HMMConfig = HMMConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -128,20 +144,29 @@ class ExperimentConfig:
 CONFIGS = {
     "rnn_jsb": ExperimentConfig(
         data="jsb_chorales",
-        model=RNNConfig(num_hidden=200),
-        fit=PhaseConfig(epochs=200, learning_rate=0.001, patience=20),
+        model=RNNConfig(num_hidden=100),
+        fit=FitConfig(
+            epochs=100, learning_rate=0.01, decay="linear", weight_decay=0.3, batch_size=8,
+            patience=100,
+        ),
     ),
     "rnn_rbm_jsb": ExperimentConfig(
         data="jsb_chorales",
         model=RNNRBMConfig(num_hidden=150, num_recurrent=100, num_gibbs_steps=15),
-        fit=PhaseConfig(epochs=200, learning_rate=0.001, patience=20),
+        fit=FitConfig(
+            epochs=150, learning_rate=0.02, decay="linear", weight_decay=0.15, batch_size=8,
+            patience=150,
+        ),
     ),
     "rnn_rbm_chorales": ExperimentConfig(
         data="chorales",
         model=RNNRBMConfig(num_hidden=150, num_recurrent=100, num_gibbs_steps=15),
         hmm=HMMConfig(num_states=25, num_sequences=500),
-        pretrain=PhaseConfig(epochs=10, learning_rate=0.001),
-        fit=PhaseConfig(epochs=40, learning_rate=0.001, patience=10),
+        pretrain=PhaseConfig(epochs=10, learning_rate=0.01, weight_decay=0.15, batch_size=8),
+        fit=FitConfig(
+            epochs=80, learning_rate=0.02, decay="linear", weight_decay=0.15, batch_size=8,
+            patience=80,
+        ),
     ),
 }
 

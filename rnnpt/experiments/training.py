@@ -7,7 +7,13 @@ import keras
 
 from rnnpt import datasets, models, pretraining
 from rnnpt.experiments import run_folder
-from rnnpt.experiments.config import ExperimentConfig, PhaseConfig, RNNConfig, RNNRBMConfig
+from rnnpt.experiments.config import (
+    ExperimentConfig,
+    FitConfig,
+    PhaseConfig,
+    RNNConfig,
+    RNNRBMConfig,
+)
 from rnnpt.experiments.setting import ConfigError
 
 
@@ -48,7 +54,7 @@ def train(
     Returns:
         The history of all phases and the best epoch.
     """
-    phases = [_phase("fit", "train", config.fit)]
+    phases = [_fit_phase(config.fit, splits.train)]
     sources = {"train": lambda: splits.train}
     if config.pretrain.epochs:
         hmm = _hmm(config)
@@ -92,13 +98,19 @@ def load_model(run_dir: Path, num_visible: int = 88) -> keras.Model:
     return model
 
 
-def _phase(name: str, data: str, config: PhaseConfig) -> pretraining.Phase:
-    """Returns a phase of the plan."""
+def _fit_phase(config: FitConfig, train: datasets.Sequences) -> pretraining.Phase:
+    """Returns the phase on the data."""
+    batches = train.segments(config.segment_length, config.batch_size).cardinality()
+    rate: float | keras.optimizers.schedules.LearningRateSchedule = config.learning_rate
+    if config.decay == "linear":
+        rate = keras.optimizers.schedules.PolynomialDecay(
+            config.learning_rate, config.epochs * int(batches), end_learning_rate=0.0
+        )
     return pretraining.Phase(
-        name,
-        data,
+        "fit",
+        "train",
         config.epochs,
-        _optimizer(config),
+        _optimizer(config, rate),
         config.batch_size,
         config.segment_length,
         config.patience,
@@ -111,7 +123,7 @@ def _hmm(config: ExperimentConfig) -> pretraining.HMM:
         num_states=config.hmm.num_states,
         num_sequences=config.hmm.num_sequences,
         epochs=config.pretrain.epochs,
-        optimizer=_optimizer(config.pretrain),
+        optimizer=_optimizer(config.pretrain, config.pretrain.learning_rate),
         batch_size=config.pretrain.batch_size,
         segment_length=config.pretrain.segment_length,
         tolerance=config.hmm.tolerance,
@@ -120,10 +132,16 @@ def _hmm(config: ExperimentConfig) -> pretraining.HMM:
     )
 
 
-def _optimizer(config: PhaseConfig) -> keras.optimizers.Optimizer:
+def _optimizer(
+    config: PhaseConfig, rate: float | keras.optimizers.schedules.LearningRateSchedule
+) -> keras.optimizers.Optimizer:
     """Returns a phase's optimizer."""
+    common = {
+        "learning_rate": rate,
+        # Keras counts a decay of 0 as one.
+        "weight_decay": config.weight_decay or None,
+        "global_clipnorm": config.clip_norm,
+    }
     if config.optimizer == "adam":
-        return keras.optimizers.Adam(config.learning_rate, global_clipnorm=config.clip_norm)
-    return keras.optimizers.SGD(
-        config.learning_rate, config.momentum, nesterov=True, global_clipnorm=config.clip_norm
-    )
+        return keras.optimizers.Adam(**common)
+    return keras.optimizers.SGD(momentum=config.momentum, nesterov=True, **common)
