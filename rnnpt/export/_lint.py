@@ -42,7 +42,7 @@ def lint(directory: Path) -> None:
     """
     saved = saved_model_pb2.SavedModel.FromString((directory / "saved_model.pb").read_bytes())
     graph = saved.meta_graphs[0]
-    for name, signature in graph.signature_def.items():
+    for name, signature in sorted(graph.signature_def.items()):
         if name != _INITIALISATION:
             _lint_tensors(name, signature)
             for node in _reached(graph.graph_def, signature):
