@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnpt.datasets._cache import cache_folder, write_beside
+from rnnpt.datasets._cache import cache_folder
 from rnnpt.datasets.sequence import Sequences, Splits
 from rnnpt.music.note_sequence import musicxml_to_pianoroll
 from rnnpt.music.pianoroll_midi import MusicError
 from rnnpt.music.transposition import semitones_to_c, transpose
+from rnnpt.whole_file import write_bytes
 
 # Steps in a quarter note.
 STEPS = {"quarter": 1, "eighth": 2}
@@ -129,7 +130,7 @@ def _write_cache(path: Path, rolls: dict[str, np.ndarray]) -> None:
     np.savez_compressed(content, frames=np.concatenate(list(rolls.values())),
                         lengths=[len(roll) for roll in rolls.values()], names=list(rolls))
     try:
-        write_beside(path, content.getvalue())
+        write_bytes(path, content.getvalue())
     except OSError as error:
         _log.warning("Could not keep the chorales for the next time: %s", error)
 

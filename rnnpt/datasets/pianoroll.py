@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from rnnpt.datasets._cache import cache_folder, write_beside
+from rnnpt.datasets._cache import cache_folder
 from rnnpt.datasets._pickle import load_pitch_lists
 from rnnpt.datasets.sequence import Sequences, Splits
+from rnnpt.whole_file import write_bytes
 
 # SHA-256 of the `.mat` files.
 CHECKSUMS = {
@@ -137,7 +138,7 @@ def download(name: str, folder: Path) -> Path:
             problems.append(f"{url}: {error}")
             continue
         if hashlib.sha256(content).hexdigest() == CHECKSUMS[name]:
-            write_beside(path, content)
+            write_bytes(path, content)
             return path
         problems.append(f"{url}: not the expected file (SHA-256 differs)")
     raise ConnectionError("; ".join(problems))

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from rnnpt import datasets
 from rnnpt.experiments import command, generation, picture
-from rnnpt.experiments._file import write_bytes
 from rnnpt.experiments.setting import ConfigError
 from rnnpt.music.pianoroll_midi import PianoRoll, midi_to_pianoroll, onsets_of, pianoroll_to_midi
 from rnnpt.pretraining import RunFolderError
 from rnnpt.serving.client import Client
 from rnnpt.serving.server import ModelServer
+from rnnpt.whole_file import write_bytes
 
 CONFIG = "rnn_rbm_chorales"
 MODEL_NAME = "chorales"

@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from rnnpt import datasets, heads, metrics, numerics
 from rnnpt.experiments import run_folder
-from rnnpt.experiments._file import write_text
 from rnnpt.experiments.config import EvaluationConfig
 from rnnpt.models import baselines
+from rnnpt.whole_file import write_bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,12 +88,12 @@ def save_table(run_dir: Path, rows: list[Row]) -> str:
         The Markdown.
     """
     markdown = to_markdown(rows)
-    write_text(run_dir / run_folder.TABLE_MARKDOWN, markdown)
+    write_bytes(run_dir / run_folder.TABLE_MARKDOWN, markdown.encode())
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow([field.name for field in dataclasses.fields(Row)])
     writer.writerows(dataclasses.astuple(row) for row in rows)
-    write_text(run_dir / run_folder.TABLE_CSV, text.getvalue())
+    write_bytes(run_dir / run_folder.TABLE_CSV, text.getvalue().encode())
     return markdown
 
 

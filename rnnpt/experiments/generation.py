@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnpt.experiments._file import write_bytes
 from rnnpt.experiments._tensorflow import import_quietly
 from rnnpt.experiments.run_folder import read_config
 from rnnpt.experiments.setting import ConfigError
@@ -22,6 +21,7 @@ from rnnpt.music.pianoroll_midi import (
     pianoroll_to_midi,
 )
 from rnnpt.serving.client import Client
+from rnnpt.whole_file import write_bytes
 
 #: A function of the music so far (B, T, 88), the number of steps to add, the seeds (B, 2) and the
 #: temperature; it returns the added frames (B, num_steps, 88).

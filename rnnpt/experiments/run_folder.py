@@ -9,9 +9,9 @@ import json
 import shutil
 from pathlib import Path
 
-from rnnpt.experiments._file import write_text
 from rnnpt.experiments.config import ExperimentConfig, named
 from rnnpt.experiments.setting import ConfigError, flatten, from_values, override
+from rnnpt.whole_file import write_bytes
 
 CONFIG = "config.json"
 LOG = "log.csv"
@@ -81,7 +81,7 @@ def open_run(
     if overwrite or not (run_dir / CONFIG).exists():
         _clear(run_dir, overwrite)
         values = {"config": name, "settings": dict(flatten(config))}
-        write_text(run_dir / CONFIG, json.dumps(values, indent=2) + "\n")
+        write_bytes(run_dir / CONFIG, (json.dumps(values, indent=2) + "\n").encode())
     return config
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pretty_midi
 
-from rnnpt.music._file import written_beside
 from rnnpt.music.pianoroll_midi import MusicError, PianoRoll, pianoroll_to_midi
+from rnnpt.whole_file import written_beside
 
 SAMPLE_RATE = 44100
 MAX_SECONDS = 3600.0  # ten megabytes a minute

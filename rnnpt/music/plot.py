@@ -10,8 +10,8 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rnnpt.music._file import written_beside
 from rnnpt.music.pianoroll_midi import LOWEST_PITCH, NUM_KEYS, MusicError, PianoRoll, onsets_of
+from rnnpt.whole_file import written_beside
 
 _FORMATS = (".png", ".pdf", ".svg")
 _BLUE, _ORANGE = "#2f6db3", "#e07b39"  # told apart by the colour-blind, too

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from rnnpt.datasets import Sequences
 from rnnpt.pretraining.error import PlanError, check_count
 from rnnpt.pretraining.plan import Phase, PlanResult, run_plan
-from rnnpt.pretraining.record import write_beside
+from rnnpt.whole_file import written_beside
 
 _ARRAYS = ("alphabet", "start", "transition", "emission", "log_likelihoods")
 
@@ -229,8 +229,8 @@ class HMM:
         tqdm.write(f"hmm: fitting {self.num_states} states to {sequences.num_frames} frames")
         fitted = fit_hmm(sequences, self.num_states, self.tolerance, self.max_iterations, self.seed)
         if cache is not None:
-            write_beside(cache, lambda path: np.savez(
-                path, digest=digest.hexdigest(), **dataclasses.asdict(fitted)))
+            with written_beside(cache) as path:
+                np.savez(path, digest=digest.hexdigest(), **dataclasses.asdict(fitted))
         return fitted
 
 

@@ -3,9 +3,8 @@ import csv
 import dataclasses
 import json
 import math
-import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnpt.pretraining.error import RunFolderError
+from rnnpt.whole_file import write_bytes, written_beside
 
 Row = dict[str, Any]
 
@@ -126,7 +126,7 @@ class RunFolder:
                                  f"{self.path}, without plan.json. {advice}")
         else:
             self.path.mkdir(parents=True, exist_ok=True)
-            write_beside(plan, lambda path: path.write_text(json.dumps(identity, indent=2)))
+            write_bytes(plan, json.dumps(identity, indent=2).encode())
 
     def load(self) -> Progress | None:
         """Read where the run stands.
@@ -158,14 +158,15 @@ class RunFolder:
         Args:
             state: Where the run stands.
         """
-        write_beside(self.path / "log.csv", lambda path: _write_csv(path, state.history))
+        with written_beside(self.path / "log.csv") as path:
+            _write_csv(path, state.history)
         self._write_events(state.history[-1], len(state.history))
         arrays = {f"{name}/{i}": array
                   for name in _ARRAYS for i, array in enumerate(getattr(state, name))}
         scalars = {field.name: getattr(state, field.name)
                    for field in dataclasses.fields(state) if field.name not in _ARRAYS}
-        write_beside(self.path / "checkpoint.npz",
-                     lambda path: np.savez(path, state=json.dumps(scalars), **arrays))
+        with written_beside(self.path / "checkpoint.npz") as path:
+            np.savez(path, state=json.dumps(scalars), **arrays)
 
     def save_best(self, model: keras.Model) -> None:
         """Write the model's weights as the best ones.
@@ -173,7 +174,8 @@ class RunFolder:
         Args:
             model: The model after its best epoch so far.
         """
-        write_beside(self.path / "best.weights.h5", model.save_weights)
+        with written_beside(self.path / "best.weights.h5") as path:
+            model.save_weights(path)
 
     def _write_events(self, row: Row, step: int) -> None:
         if self._writer is None:
@@ -202,21 +204,6 @@ def identify(model: keras.Model, phases: list[dict[str, Any]], seed: int) -> dic
     phases = [phase | {"optimizer": _without_names(phase["optimizer"])} for phase in phases]
     identity = {"model": config, "shapes": shapes, "phases": phases, "seed": seed}
     return json.loads(json.dumps(identity))
-
-
-def write_beside(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside its place and move it there, so it is never half there.
-
-    Args:
-        path: The file's place.
-        write: Writes a file at the path it is given, which ends as `path` does.
-    """
-    beside = path.with_name(f"writing.{path.name}")
-    try:
-        write(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _write_csv(path: Path, history: list[Row]) -> None:

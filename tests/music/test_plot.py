@@ -91,9 +91,9 @@ def test_picture_that_cannot_be_drawn_is_refused(tmp_path, arguments, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="path must lie in a folder that exists, got"):
-        plot_pianoroll(held(), tmp_path / "no" / "roll.png")
+def test_missing_folder_is_made(tmp_path):
+    plot_pianoroll(held(), tmp_path / "new" / "roll.png")
+    assert (tmp_path / "new" / "roll.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_failed_drawing_leaves_the_old_picture(tmp_path, monkeypatch):
