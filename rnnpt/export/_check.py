@@ -42,16 +42,15 @@ def check_inputs(
 def _require_shape(
     name: str, tensor: tf.Tensor, declared: tf.TensorShape, num_rows: tf.Tensor
 ) -> tf.Operation:
-    sizes = [num_rows, *(-1 if size is None else size for size in declared[1:])]
-    wanted, shape = tf.stack(sizes), tf.shape(tensor)
-    # A shape of another rank is filled up with a size that no tensor has.
-    padded = tf.concat([shape, tf.fill([declared.rank], -2)], axis=0)[:declared.rank]
-    wrong = tf.reduce_any((padded != wanted) & (wanted != -1)) | (tf.size(shape) != declared.rank)
-    wrong |= tf.reduce_any(padded < 0)
-    words = ["B", *("T" if size is None else str(size) for size in declared[1:])]
-    text = f"{words[0]}," if len(words) == 1 else ", ".join(words)
+    wanted = tf.stack([num_rows, *(-1 if size is None else size for size in declared[1:])])
+    shape = tf.shape(tensor)
+    # As many sizes as are wanted, so that the two compare whatever came.
+    sizes = tf.concat([shape, tf.zeros_like(wanted)], axis=0)[:declared.rank]
+    fits = tf.reduce_all((sizes == wanted) | (wanted == -1)) & (tf.size(shape) == declared.rank)
+    names = ["B", *("T" if size is None else str(size) for size in declared[1:])]
+    text = ", ".join(names) if len(names) > 1 else "B,"
     return _require(
-        wrong, f"{name} must have the shape ({text})", shape, "B is the same for all inputs")
+        ~fits, f"{name} must have the shape ({text})", shape, "B is the same for all inputs")
 
 
 def _require_values(

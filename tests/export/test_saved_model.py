@@ -167,6 +167,6 @@ class PythonHead(BernoulliHead):
 def test_model_that_needs_python_is_refused(tmp_path: pathlib.Path) -> None:
     model = models.SequenceModel(SimpleCell(4), PythonHead())
     model.build_for(NUM_VISIBLE)
-    with pytest.raises(export.ExportError, match="generate must use no operation that needs Python"):
+    with pytest.raises(export.ExportError, match="must use no operation that needs Python, got Py"):
         export.save(model, tmp_path / "1", schedule=AISSchedule())
     assert not list(tmp_path.iterdir())
