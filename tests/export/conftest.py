@@ -106,7 +106,7 @@ def make_inputs(exported: Exported, name: str, num_rows: int, num_steps: int) ->
         "length": (num_steps - np.arange(num_rows) % 3).clip(0).astype(np.int32),
         "num_steps": (7 - 2 * np.arange(num_rows)).clip(0).astype(np.int32),
         "seed": np.stack([np.arange(num_rows) + 11, np.full(num_rows, -4)], 1).astype(np.int32),
-        "temperature": np.linspace(0.7, 1.3, num_rows, dtype=np.float32),
+        "temperature": np.geomspace(0.2, 3.0, num_rows, dtype=np.float32),
     }
     return {key: inputs[key] for key in INPUTS[name]}
 
