@@ -71,7 +71,7 @@ class RNNRBM(SequenceModel):
     Example:
         >>> model = RNNRBM(num_hidden=6, num_recurrent=4)
         >>> model.build_for(num_visible=8)
-        >>> model.head.kernel.shape
+        >>> tuple(model.head.kernel.shape)
         (8, 6)
 
     Source: Boulanger-Lewandowski et al. 2012, section 4; Pasa, Testolin and Sperduti 2014,
