@@ -89,16 +89,19 @@ class RBM(NamedTuple):
         every = self.energy_gradient(all_frames(len(self.visible_bias)))
         return self.energy_gradient(frame[None])[0] - self.probabilities() @ every
 
-    def contrastive_divergence(self, frame: np.ndarray, num_steps: int) -> np.ndarray:
-        """The expected CD-k gradient, by the matrix of Gibbs transitions to the power of k."""
+    def transition(self, num_steps: int) -> np.ndarray:
+        """Chances to go from each frame (rows) to each other in some Gibbs steps, (2^V, 2^V)."""
         frames, hidden = (all_frames(len(bias)) for bias in (self.visible_bias, self.hidden_bias))
-        # Rows: from; columns: to.
         to_hidden = _factorised(sigmoid(frames @ self.kernel + self.hidden_bias), hidden)
         to_visible = _factorised(sigmoid(hidden @ self.kernel.T + self.visible_bias), frames)
-        last = np.linalg.matrix_power(to_hidden @ to_visible, num_steps)
+        return np.linalg.matrix_power(to_hidden @ to_visible, num_steps)
+
+    def contrastive_divergence(self, frame: np.ndarray, num_steps: int) -> np.ndarray:
+        """The expected CD-k gradient, over every end of the chain, flat."""
+        frames = all_frames(len(self.visible_bias))
         here = int(np.flatnonzero((frames == frame).all(axis=1))[0])
         every = self.energy_gradient(frames)
-        return every[here] - last[here] @ every
+        return every[here] - self.transition(num_steps)[here] @ every
 
 
 def _factorised(on: np.ndarray, vectors: np.ndarray) -> np.ndarray:

@@ -73,7 +73,8 @@ def log_partition(
     seed = tf.convert_to_tensor(seed, tf.int32)
     num_rbms, at_once = tf.shape(visible_bias)[0], schedule.frames_at_once
     base_logits = mean_field_logits(kernel, visible_bias, hidden_bias)
-    num_blocks = (num_rbms + at_once - 1) // at_once
+    # At least one block: TensorFlow cannot join blocks of which there are none.
+    num_blocks = tf.maximum(1, (num_rbms + at_once - 1) // at_once)
     blocks = tf.TensorArray(tf.float32, num_blocks, infer_shape=False, element_shape=[None, 2])
 
     def body(block: tf.Tensor, blocks: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
@@ -180,11 +181,12 @@ def log_mean_exp(log_weights: tf.Tensor) -> tf.Tensor:
         log_weights: (n, num_runs).
 
     Returns:
-        Both, side by side (n, 2).
+        Both, side by side (n, 2); the error of a single run is NaN.
     """
     num_runs = tf.cast(tf.shape(log_weights)[-1], tf.float32)
     log_mean = tf.reduce_logsumexp(log_weights, axis=-1) - tf.math.log(num_runs)
     relative = tf.exp(log_weights - log_mean[..., tf.newaxis])
     # The spread of a mean of n weights, relative to that mean: the delta method for its logarithm.
-    spread = tf.math.reduce_std(relative, axis=-1) / tf.sqrt(tf.maximum(num_runs - 1.0, 1.0))
+    # Of a single one it is not known: 0 / 0.
+    spread = tf.math.reduce_std(relative, axis=-1) / tf.sqrt(num_runs - 1.0)
     return tf.stack([log_mean, spread], axis=-1)

@@ -1,5 +1,7 @@
 """What every head shares: the conditional distribution of one frame, given its parameters."""
 
+import numbers
+
 import keras
 import tensorflow as tf
 
@@ -123,7 +125,7 @@ def inverse_temperature(temperature: float | tf.Tensor) -> tf.Tensor:
     Raises:
         ValueError: if a Python number is not positive and finite.
     """
-    if isinstance(temperature, (int, float)) and not 0 < temperature < float("inf"):
+    if isinstance(temperature, numbers.Real) and not 0 < float(temperature) < float("inf"):
         raise ValueError(
             f"temperature must be a positive number, got {temperature}; 1 samples the model as it "
             "was trained, less is more cautious")

@@ -167,8 +167,9 @@ class RBMHead(Head):
             visible_bias, _ = self._biases(parameters)
             start = numerics.bernoulli_sample(
                 factor * visible_bias, numerics.uniform(start_seed, tf.shape(visible_bias)))
-        return self._gibbs(
-            parameters, start, chain_seed, num_steps or self.num_sampling_steps, factor)[0]
+        if num_steps is None:
+            num_steps = self.num_sampling_steps
+        return self._gibbs(parameters, start, chain_seed, num_steps, factor)[0]
 
     def mean(self, parameters: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """An estimate of the expected frame: the mean of p(v|h) over a chain's second half.
