@@ -75,27 +75,47 @@ def zero_padding(frames: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
     return tf.where(mask[..., tf.newaxis], frames, tf.zeros_like(frames))
 
 
-def check_frames(name: str, frames: object) -> tf.Tensor:
-    """Frames from outside as a tensor.
+def check_frames(
+    name: str, frames: object, mask: object = None, length: object = None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Frames from outside as tensors.
 
     Args:
         name: of the argument, for the message.
         frames: (B, T, V), anything that NumPy reads.
+        mask: True on real frames (B, T); all of them where None.
+        length: how many frames of each row are real (B,), in place of a mask.
 
     Returns:
-        float32 (B, T, V).
+        Frames, float32 (B, T, V), zero where padded, and their mask, bool (B, T).
 
     Raises:
-        ValueError: if they have another rank, or are not finite.
+        ValueError: if they have another rank, the mask another shape, a length does not fit, or a
+            real frame is not finite.
     """
     values = np.asarray(frames, np.float32)
     if values.ndim != 3:
         raise ValueError(
             f"{name} must have the shape (batch, steps, units), got {values.shape}; a single "
             "sequence is a batch of one")
+    if length is not None:
+        mask = _mask_of(np.asarray(length), *values.shape[:2])
+    real = np.ones(values.shape[:2], bool) if mask is None else np.asarray(mask, bool)
+    if real.shape != values.shape[:2]:
+        raise ValueError(
+            f"mask must have the shape {values.shape[:2]} of the {name}, got {real.shape}")
+    values = np.where(real[..., np.newaxis], values, np.float32(0))
     if not np.isfinite(values).all():
         raise ValueError(f"{name} must be finite, got NaN or infinity; clean the frames first")
-    return tf.convert_to_tensor(values)
+    return tf.convert_to_tensor(values), tf.convert_to_tensor(real)
+
+
+def _mask_of(length: np.ndarray, batch_size: int, num_steps: int) -> np.ndarray:
+    if length.shape != (batch_size,) or (length < 0).any() or (length > num_steps).any():
+        raise ValueError(
+            f"length must be one number a row (there are {batch_size}) from 0 to {num_steps}, the "
+            f"steps that were given, got {length.tolist()}")
+    return np.arange(num_steps) < length[:, np.newaxis]
 
 
 def _check_batch(batch: object) -> Batch:

@@ -86,8 +86,9 @@ class SequenceModel(SequenceTraining):
                     f"{num_visible}; give frames of that width or make a new model")
             return
         self.num_visible = num_visible
-        self.cell.build((None, num_visible))
-        self.head.build((None, num_visible))
+        for part in (self.cell, self.head):
+            if not part.built:  # Keras builds the parts of a model that it loads.
+                part.build((None, num_visible))
         self.readout = keras.layers.Dense(
             self.head.num_parameters(num_visible), kernel_initializer=self.readout_initializer,
             name="readout")
@@ -209,9 +210,8 @@ class SequenceModel(SequenceTraining):
         Returns:
             Nats in total (B,), and their standard errors (B,), 0 where exact.
         """
-        frames = check_frames("frames", frames)
+        frames, mask = check_frames("frames", frames, mask)
         self.build_for(frames.shape[-1])
-        mask = tf.ones(tf.shape(frames)[:2], tf.bool) if mask is None else tf.cast(mask, tf.bool)
         return self._estimate(frames, mask, numerics.as_seed(seed), schedule)
 
     def generate(
@@ -235,8 +235,9 @@ class SequenceModel(SequenceTraining):
             The drawn frames (B, num_steps, V), without the prime.
 
         Raises:
-            ValueError: if `num_steps` is negative, `temperature` is not positive, or there is
-                neither a prime nor a built model to tell the width.
+            ValueError: if `num_steps` is negative, `temperature` is not positive, `length` is
+                not within the prime, or there is neither a prime nor a built model to tell the
+                width.
         """
         if num_steps < 0:
             raise ValueError(
@@ -251,13 +252,12 @@ class SequenceModel(SequenceTraining):
                 "call build_for(num_visible)")
         if prime is None:
             prime = np.zeros([1, 0, self.num_visible], np.float32)
-        prime = check_frames("prime", prime)
+        prime, mask = check_frames("prime", prime, length=length)
         self.build_for(prime.shape[-1])
-        batch_size, num_given = tf.unstack(tf.shape(prime)[:2])
-        length = tf.fill([batch_size], num_given) if length is None else length
+        batch_size = prime.shape[0]
         return self._generate(
-            prime, tf.convert_to_tensor(length, tf.int32), tf.fill([batch_size], num_steps),
-            numerics.as_seed(seed), tf.fill([batch_size], float(temperature)))
+            prime, mask, tf.fill([batch_size], num_steps), numerics.as_seed(seed),
+            tf.fill([batch_size], float(temperature)))
 
     def generate_from(
         self, state: list[tf.Tensor], num_steps: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor
@@ -363,11 +363,10 @@ class SequenceModel(SequenceTraining):
     def _generate_from_prime(
         self,
         prime: tf.Tensor,
-        length: tf.Tensor,
+        mask: tf.Tensor,
         num_steps: tf.Tensor,
         seed: tf.Tensor,
         temperature: tf.Tensor,
     ) -> tf.Tensor:
-        mask = tf.sequence_mask(length, tf.shape(prime)[1])
         state = self.advance(prime, mask, self.initial_state(tf.shape(prime)[0]))
         return self.generate_from(state, num_steps, seed, temperature)[0]
