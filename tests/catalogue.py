@@ -1,0 +1,57 @@
+"""One small example of every public cell, head and model; whatever is added enters here.
+
+Generic tests run over it (tests/test_catalogue.py), and a test there fails where it has a gap.
+"""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from rnnpt import cells, heads, models
+
+NUM_VISIBLE = 5
+
+CELLS: dict[str, Callable[[], cells.Cell]] = {
+    "SimpleCell": lambda: cells.SimpleCell(
+        4, "relu", kernel_initializer=keras.initializers.RandomNormal(seed=1),
+        recurrent_kernel_initializer="identity"),
+}
+
+HEADS: dict[str, Callable[[], heads.Head]] = {
+    "BernoulliHead": heads.BernoulliHead,
+    "RBMHead": lambda: heads.RBMHead(
+        3, num_gibbs_steps=2, num_sampling_steps=4,
+        kernel_initializer=keras.initializers.RandomNormal(seed=2)),
+}
+
+MODELS: dict[str, Callable[[], models.SequenceModel]] = {
+    "RNN": lambda: models.RNN(4, activation="sigmoid", seed=3),
+    "RNNRBM": lambda: models.RNNRBM(
+        3, num_recurrent=4, num_gibbs_steps=2, activation="relu", seed=4),
+    "SequenceModel": lambda: models.SequenceModel(
+        CELLS["SimpleCell"](), HEADS["BernoulliHead"](), seed=5,
+        readout_initializer=keras.initializers.RandomNormal(seed=6)),
+}
+
+
+def make_batch(
+    batch_size: int = 3, num_steps: int = 6, garbage: float = 0.0, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Returns a batch whose rows get shorter by one step each, `garbage` in the padding."""
+    frames = np.random.default_rng(seed).random([batch_size, num_steps, NUM_VISIBLE]) < 0.4
+    lengths = np.maximum(num_steps - np.arange(batch_size), 1)
+    mask = np.arange(num_steps) < lengths[:, None]
+    return {
+        "frames": np.where(mask[..., None], frames, garbage).astype(np.float32),
+        "mask": mask,
+        "starts": np.ones([batch_size], bool),
+    }
+
+
+def with_random_weights(model: models.SequenceModel, seed: int = 9) -> models.SequenceModel:
+    """Returns the model, built, its initial state and biases no longer at zero."""
+    model.build_for(NUM_VISIBLE)
+    random = np.random.default_rng(seed)
+    model.set_weights([random.normal(size=w.shape) * 0.5 for w in model.get_weights()])
+    return model

@@ -1,0 +1,162 @@
+"""What holds for every cell, head and model, whichever it is."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rnnpt import cells, heads, models
+from tests import catalogue
+from tests.catalogue import CELLS, HEADS, MODELS, make_batch, with_random_weights
+
+
+def outputs_of(part: cells.Cell | heads.Head) -> list[np.ndarray]:
+    """Returns what a built cell or head makes of fixed inputs."""
+    frames = make_batch()["frames"]
+    if isinstance(part, cells.Cell):
+        outputs, state = cells.unroll(part, frames, part.get_initial_state(3))
+        return [np.array(outputs), *map(np.array, state)]
+    size = part.num_parameters(catalogue.NUM_VISIBLE)
+    parameters = np.linspace(-1, 1, 18 * size, dtype=np.float32).reshape([18, size])
+    frames = frames.reshape([18, -1])
+    return [np.array(answer) for answer in (
+        part.log_prob(parameters, frames), part.loss(parameters, frames, (1, 2)),
+        part.sample(parameters, (1, 2), 0.5), part.mean(parameters, (1, 2)))]
+
+
+def figures_of(model: models.SequenceModel) -> list[np.ndarray]:
+    """Returns what a model makes of fixed inputs."""
+    batch = make_batch()
+    return [np.array(answer) for answer in (
+        model(batch), model.log_prob(batch["frames"], batch["mask"]),
+        model.generate(batch["frames"], 3, seed=2, temperature=0.7, length=[6, 5, 4]))]
+
+
+def assert_equal(first: list[np.ndarray], second: list[np.ndarray]) -> None:
+    """Fails where two lists of arrays differ anywhere."""
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("room, base, entries", [
+    (cells, cells.Cell, CELLS), (heads, heads.Head, HEADS), (models, models.SequenceModel, MODELS)])
+def test_the_catalogue_has_every_public_part(room, base, entries):
+    public = {name for name in room.__all__
+              if isinstance(getattr(room, name), type) and issubclass(getattr(room, name), base)}
+    assert set(entries) == public - {"Cell", "Head"}
+    assert {type(make()).__name__ for make in entries.values()} == set(entries)
+
+
+@pytest.mark.parametrize("make", [*CELLS.values(), *HEADS.values()], ids=[*CELLS, *HEADS])
+def test_a_part_from_its_config_has_the_same_outputs(make):
+    part = make()
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(part))
+    assert copy.get_config() == part.get_config()
+    for each in (part, copy):
+        each.build((None, catalogue.NUM_VISIBLE))
+    # The initializers in the catalogue are seeded: equal configs start from equal weights.
+    assert_equal(outputs_of(part), outputs_of(copy))
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=list(MODELS))
+def test_a_model_from_its_config_has_the_same_outputs_and_the_same_training(make):
+    model = make()
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
+    assert type(copy) is type(model) and copy.get_config() == model.get_config()
+    histories = []
+    for each in (model, copy):
+        each.compile(keras.optimizers.SGD(0.1))
+        histories.append(each.fit(make_batch(), epochs=2, shuffle=False, verbose=0).history)
+    assert histories[0] == histories[1]
+    assert_equal(figures_of(model), figures_of(copy))
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=list(MODELS))
+def test_weights_carry_a_model_over(make, tmp_path):
+    model, copy = with_random_weights(make()), make()
+    model.save_weights(tmp_path / "model.weights.h5")
+    copy.build_for(catalogue.NUM_VISIBLE)
+    copy.load_weights(tmp_path / "model.weights.h5")
+    assert_equal(figures_of(model), figures_of(copy))
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=list(MODELS))
+def test_a_saved_model_loads_and_trains_on_as_it_would_have(make, tmp_path):
+    model = with_random_weights(make())
+    model.compile(keras.optimizers.Adam(0.01))
+    model.fit(make_batch(), shuffle=False, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert_equal(figures_of(model), figures_of(loaded))
+    first, second = (
+        each.fit(make_batch(), epochs=2, shuffle=False, verbose=0).history
+        for each in (model, loaded))
+    assert first == second
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=list(MODELS))
+def test_garbage_in_the_padding_changes_nothing(make):
+    results = []
+    for garbage in (0.0, np.nan):
+        model, batch = with_random_weights(make()), make_batch(garbage=garbage)
+        parameters, mask = np.array(model(batch)), batch["mask"]
+        state = model.advance(batch["frames"], mask, model.initial_state(3))
+        model.compile(keras.optimizers.SGD(0.1))
+        evaluated = model.evaluate(batch, verbose=0, return_dict=True)
+        loss = model.fit(batch, shuffle=False, verbose=0).history["loss"]
+        results.append([
+            parameters[mask], np.array(state), np.array([*evaluated.values(), *loss]),
+            *model.get_weights(), model.log_prob(batch["frames"], mask),
+            model.generate(batch["frames"], 2, seed=1, length=mask.sum(axis=1))])
+    for other in results[1:]:
+        assert_equal(results[0], other)
+    assert all(np.isfinite(part).all() for part in results[0])
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=list(MODELS))
+def test_a_padded_batch_has_the_likelihoods_of_its_rows_alone(make):
+    model, batch = with_random_weights(make()), make_batch()
+    together, error = model.estimate_log_prob(batch["frames"], batch["mask"])
+    for row, length in enumerate(batch["mask"].sum(axis=1)):
+        alone, alone_error = model.estimate_log_prob(batch["frames"][row:row + 1, :length])
+        # Other draws of an estimate: six standard errors; where exact, float32.
+        bound = 6 * np.hypot(error[row], alone_error[0]) + 1e-5
+        assert abs(together[row] - alone[0]) < bound
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=list(MODELS))
+def test_generate_with_a_seed_a_row_does_not_know_its_neighbours(make):
+    model, batch = with_random_weights(make()), make_batch()
+    seeds, lengths = np.array([[1, 2], [3, 4], [5, 6]]), batch["mask"].sum(axis=1)
+    together = model.generate(batch["frames"], 8, seeds, length=lengths).numpy()
+    for rows in ([2, 1, 0], [1], [0, 2]):
+        some = model.generate(batch["frames"][rows], 8, seeds[rows], length=lengths[rows])
+        np.testing.assert_array_equal(some, together[rows])
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=list(MODELS))
+def test_step_by_step_gives_what_whole_sequences_give(make):
+    model, batch = with_random_weights(make()), make_batch(batch_size=1)
+    state = model.initial_state(1)
+    stepped = [model.parameters(state)]
+    for frame in batch["frames"][0]:
+        parameters, state = model.step(frame[None], state)
+        stepped.append(parameters)
+    np.testing.assert_allclose(
+        np.concatenate(stepped)[:-1], model(batch)[0], rtol=1e-5, atol=1e-5)
+    advanced = model.advance(batch["frames"], None, model.initial_state(1))
+    np.testing.assert_allclose(advanced, state, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=list(MODELS))
+def test_each_row_generates_its_own_number_of_frames(make):
+    model = with_random_weights(make())
+    seeds, temperature = tf.constant([[1, 2], [3, 4], [5, 6]]), tf.ones([3])
+    frames, state = model.generate_from(
+        model.initial_state(3), tf.constant([4, 2, 0]), seeds, temperature)
+    longer, _ = model.generate_from(model.initial_state(3), tf.fill([3], 4), seeds, temperature)
+    for row, length in enumerate([4, 2, 0]):
+        np.testing.assert_array_equal(frames[row, :length], longer[row, :length])
+        assert not frames[row, length:].numpy().any()
+        alone = model.advance(frames[row:row + 1, :length], None, model.initial_state(1))
+        np.testing.assert_allclose(state[0][row], alone[0][0], rtol=1e-5, atol=1e-5)
