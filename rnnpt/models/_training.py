@@ -65,18 +65,22 @@ class SequenceTraining(keras.Model):
         Returns:
             "loss" and "log_likelihood", as Keras gives them; the full estimate outside `fit`.
         """
-        self.build_for(_batch.width(x))
+        with self.distribute_strategy.scope():
+            self.build_for(_batch.width(x))
         cheap = self._in_fit and not self.head.exact
         if cheap != self._cheap:
             self._cheap, self.test_function = cheap, None
         if cheap:
-            num_batches = _batch.num_batches(x, kwargs.get("batch_size"))
-            self._frames_a_batch.assign(max(1, CHEAP_NUM_FRAMES // num_batches))
+            num_batches = kwargs.get("steps") or _batch.num_batches(x, kwargs.get("batch_size"))
+            self._frames_a_batch.assign(
+                max(1, CHEAP_NUM_FRAMES // (num_batches * self._num_replicas)))
         return super().evaluate(x, *args, **kwargs)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """What `fit` resets at each epoch."""
+        if not self.built:
+            return []
         return [self._loss_mean, self._log_likelihood_mean]
 
     def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
@@ -178,12 +182,15 @@ class SequenceTraining(keras.Model):
         """State before the first frame of a batch: the last one's, the learned one at starts."""
         initial = self.initial_state(tf.shape(starts)[0])
         carried = self._carried.value
-        tf.debugging.assert_equal(
+        check = tf.debugging.assert_equal(
             tf.logical_or(tf.shape(carried)[0] == tf.shape(starts)[0], tf.reduce_all(starts)),
             True, "starts must be True in the first batch and where the batch size changes: there "
             "is no state to go on from")
-        carried = tf.cond(
-            tf.reduce_all(starts), lambda: tf.zeros_like(numerics.pack(initial)), lambda: carried)
+        # Else the sizes that do not match may be told of first, in TensorFlow's words.
+        with tf.control_dependencies([check]):
+            carried = tf.cond(
+                tf.reduce_all(starts), lambda: tf.zeros_like(numerics.pack(initial)),
+                lambda: carried)
         carried = tf.ensure_shape(carried, [None, sum(self.state_sizes)])
         return [tf.where(starts[:, tf.newaxis], learned, old)
                 for learned, old in zip(initial, numerics.unpack(carried, self.state_sizes))]

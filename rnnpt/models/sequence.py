@@ -121,6 +121,7 @@ class SequenceModel(SequenceTraining):
             Head parameters (B, T, P); row t belongs to frame t.
         """
         frames, mask, _ = unpack_batch(batch)
+        self.build_for(frames.shape[-1])
         return self._predict(frames, mask, self.initial_state(tf.shape(frames)[0]))[0]
 
     @property
