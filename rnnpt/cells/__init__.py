@@ -1,6 +1,6 @@
 """Recurrences: what remembers. One cell a file."""
 
-from rnnpt.cells.cell import Cell, unroll
+from rnnpt.cells.cell import Cell, swap_time, unroll
 from rnnpt.cells.simple import SimpleCell
 
-__all__ = ["Cell", "SimpleCell", "unroll"]
+__all__ = ["Cell", "SimpleCell", "swap_time", "unroll"]

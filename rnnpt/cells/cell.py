@@ -88,10 +88,10 @@ class Cell(keras.layers.Layer):
         """What the readout sees of the states, those before the first frame included.
 
         Args:
-            states: state tensors (B, S_i).
+            states: state tensors (..., S_i).
 
         Returns:
-            Outputs (B, H).
+            Outputs (..., H).
         """
         return states[0]
 
@@ -127,49 +127,63 @@ class Cell(keras.layers.Layer):
 
 
 def unroll(
-    cell: Cell, frames: tf.Tensor, states: Sequence[tf.Tensor], mask: tf.Tensor | None = None
+    cell: Cell,
+    frames: tf.Tensor,
+    states: Sequence[tf.Tensor],
+    mask: tf.Tensor | None = None,
+    time_major: bool = False,
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """Run a cell over whole sequences.
 
-    The loop is time-major, so that each step reads and writes one contiguous block.
+    The loop is time-major, so that each step reads and writes one contiguous block, and knows
+    nothing of the mask: padding comes last, so a row's last state is looked up afterwards.
 
     Args:
         cell: the recurrence, built.
-        frames: (B, T, V), zero where padded.
+        frames: (B, T, V), T at least 1, finite where padded too.
         states: state tensors (B, S_i) before the first frame.
-        mask: True on real frames (B, T); a row's states stand still where it is False. None where
-            every frame is real.
+        mask: True on real frames (B, T), padding at the end only. None where every frame is real.
+        time_major: whether the outputs stay as the loop leaves them, which is cheaper.
 
     Returns:
-        The T outputs *before* each frame, the first one from `states`, (B, T, H); and the states
-        after the last real frame.
+        The T outputs *before* each frame, the first one from `states`, (B, T, H), or (T, B, H)
+        where time-major, meaningless where padded; and the states after the last real frame.
     """
-    num_steps = tf.shape(frames)[1]
-    inputs = _by_step(cell.project_inputs(_swap_time(frames)), num_steps)
-    real = None if mask is None else _by_step(tf.transpose(mask)[:, :, tf.newaxis], num_steps)
-    states = [tf.convert_to_tensor(state) for state in states]
-    first = cell.output(states)
-    outputs = tf.TensorArray(first.dtype, num_steps, element_shape=first.shape)
+    batch_size, num_steps = tf.unstack(tf.shape(frames)[:2])
+    projected = cell.project_inputs(swap_time(frames))
+    inputs = tf.TensorArray(projected.dtype, num_steps).unstack(projected)
+    last = [tf.convert_to_tensor(state) for state in states]
+    # The states before each frame: their gradients are a quarter cheaper than those after it.
+    history = [tf.TensorArray(state.dtype, num_steps, element_shape=[None, size])
+               for state, size in zip(last, cell.state_size)]
 
     def body(
-        t: tf.Tensor, states: list[tf.Tensor], outputs: tf.TensorArray
-    ) -> tuple[tf.Tensor, list[tf.Tensor], tf.TensorArray]:
-        outputs = outputs.write(t, cell.output(states))
-        advanced = cell.advance(inputs.read(t), states)
-        if real is not None:
-            here = real.read(t)
-            advanced = [tf.where(here, new, old) for new, old in zip(advanced, states)]
-        return t + 1, advanced, outputs
+        t: tf.Tensor, states: list[tf.Tensor], history: list[tf.TensorArray]
+    ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.TensorArray]]:
+        history = [past.write(t, state) for past, state in zip(history, states)]
+        return t + 1, cell.advance(inputs.read(t), states), history
 
-    _, states, outputs = tf.while_loop(
-        lambda t, *_: t < num_steps, body, (tf.constant(0), states, outputs),
+    _, last, history = tf.while_loop(
+        lambda t, *_: t < num_steps, body, (tf.constant(0), last, history),
         maximum_iterations=num_steps)
-    return _swap_time(outputs.stack()), list(states)
+    stacked = [past.stack() for past in history]
+    if mask is not None:
+        lengths = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
+        ends = tf.stack([tf.minimum(lengths, num_steps - 1), tf.range(batch_size)], axis=1)
+        is_whole = (lengths == num_steps)[:, tf.newaxis]
+        last = [tf.where(is_whole, state, tf.gather_nd(past, ends))
+                for past, state in zip(stacked, last)]
+    outputs = cell.output(stacked)
+    return outputs if time_major else swap_time(outputs), last
 
 
-def _by_step(values: tf.Tensor, num_steps: tf.Tensor) -> tf.TensorArray:
-    return tf.TensorArray(values.dtype, num_steps).unstack(values)
+def swap_time(values: tf.Tensor) -> tf.Tensor:
+    """Turn batch-major into time-major, or back.
 
+    Args:
+        values: (B, T, ...) or (T, B, ...), with one last axis.
 
-def _swap_time(values: tf.Tensor) -> tf.Tensor:
+    Returns:
+        The same with the first two axes swapped.
+    """
     return tf.transpose(values, [1, 0, 2])

@@ -63,7 +63,7 @@ class SimpleCell(Cell):
         Returns:
             Projected frames (..., H).
         """
-        return tf.tensordot(frames, self.kernel, axes=1) + self.bias
+        return tf.nn.bias_add(tf.tensordot(frames, self.kernel, axes=1), self.bias)
 
     def advance(self, projected: tf.Tensor, states: list[tf.Tensor]) -> list[tf.Tensor]:
         """The state after one more frame.

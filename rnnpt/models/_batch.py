@@ -11,7 +11,7 @@ _KERAS_BATCH_SIZE = 32
 
 
 def unpack_batch(batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The three tensors of a batch, those that were left out filled in.
+    """The three tensors of a batch: those that were left out filled in, padding set to zero.
 
     Args:
         batch: a dict with "frames" (B, T, V), and "mask" (B, T) and "starts" (B,) if they matter.
@@ -25,7 +25,11 @@ def unpack_batch(batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     batch = _check_batch(batch)
     frames = tf.cast(batch["frames"], tf.float32)
     shape = tf.shape(frames)
-    mask = tf.cast(batch["mask"], tf.bool) if "mask" in batch else tf.ones(shape[:2], tf.bool)
+    if "mask" in batch:
+        mask = tf.cast(batch["mask"], tf.bool)
+        frames = zero_padding(frames, mask)
+    else:
+        mask = tf.ones(shape[:2], tf.bool)
     starts = (tf.cast(batch["starts"], tf.bool) if "starts" in batch
               else tf.ones(shape[:1], tf.bool))
     return frames, mask, starts
@@ -73,6 +77,22 @@ def zero_padding(frames: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
     if mask is None:
         return frames
     return tf.where(mask[..., tf.newaxis], frames, tf.zeros_like(frames))
+
+
+def add_padding(frames: tf.Tensor, mask: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+    """Sequences with one step of padding more, so that there is a step where there was none.
+
+    Args:
+        frames: (B, T, V), T may be 0.
+        mask: True on real frames (B, T), or None.
+
+    Returns:
+        Frames (B, T + 1, V), zero where padded, and their mask (B, T + 1).
+    """
+    if mask is None:
+        mask = tf.ones(tf.shape(frames)[:2], tf.bool)
+    return (tf.pad(zero_padding(frames, mask), [[0, 0], [0, 1], [0, 0]]),
+            tf.pad(mask, [[0, 0], [0, 1]]))
 
 
 def check_frames(

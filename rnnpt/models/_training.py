@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from rnnpt import numerics
+from rnnpt.cells import swap_time
 from rnnpt.heads import AISSchedule
 from rnnpt.models import _batch
 
@@ -100,7 +101,8 @@ class SequenceTraining(keras.Model):
             numerics.fold_in(numerics.as_seed(self.seed), _TRAIN), self.optimizer.iterations)
         with tf.GradientTape() as tape:
             parameters, state = self._predict(frames, mask, self._carried_state(starts))
-            total, count = self._total_loss(parameters, frames, mask, seed)
+            total, count = self._total_loss(
+                parameters, swap_time(frames), tf.transpose(mask), seed)
             penalty = tf.add_n(self.losses) if self.losses else 0.0
             loss = total / self._over_replicas(count) + penalty / self._num_replicas
             scaled = self.optimizer.scale_loss(loss)
@@ -121,6 +123,7 @@ class SequenceTraining(keras.Model):
         frames, mask, _ = _batch.unpack_batch(data)
         seed = numerics.fold_in(numerics.as_seed(self.seed), _TEST)
         parameters, _ = self._predict(frames, mask, self.initial_state(tf.shape(frames)[0]))
+        frames, mask = swap_time(frames), tf.transpose(mask)
         total, count = self._total_loss(parameters, frames, mask, seed)
         logs = self._log(total, count)
         if not self.head.exact:
@@ -130,11 +133,15 @@ class SequenceTraining(keras.Model):
     def _total_loss(
         self, parameters: tf.Tensor, frames: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Sum of the loss over real frames, and their number."""
+        """Sum of the loss over real frames, and their number; everything time-major."""
+        count = tf.reduce_sum(tf.cast(mask, tf.float32))
+        if self.head.exact:
+            # Cheaper than picking the real frames out, which chains of draws are not.
+            return numerics.masked_sum(self.head.loss(parameters, frames, seed), mask), count
         places = tf.where(mask)
         losses = self.head.loss(
             tf.gather_nd(parameters, places), tf.gather_nd(frames, places), seed)
-        return tf.reduce_sum(losses), tf.cast(tf.shape(places)[0], tf.float32)
+        return tf.reduce_sum(losses), count
 
     def _over_replicas(self, count: tf.Tensor) -> tf.Tensor:
         """The number of frames in all replicas, at least 1."""

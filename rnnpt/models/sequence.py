@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from rnnpt import numerics
-from rnnpt.cells import Cell, unroll
+from rnnpt.cells import Cell, swap_time, unroll
 from rnnpt.heads import AISSchedule, Head
-from rnnpt.models._batch import Batch, check_frames, unpack_batch, zero_padding
+from rnnpt.models._batch import Batch, add_padding, check_frames, unpack_batch
 from rnnpt.models._training import SequenceTraining
 
 
@@ -122,7 +122,7 @@ class SequenceModel(SequenceTraining):
         """
         frames, mask, _ = unpack_batch(batch)
         self.build_for(frames.shape[-1])
-        return self._predict(frames, mask, self.initial_state(tf.shape(frames)[0]))[0]
+        return swap_time(self._predict(frames, mask, self.initial_state(tf.shape(frames)[0]))[0])
 
     @property
     def state_sizes(self) -> list[int]:
@@ -172,14 +172,15 @@ class SequenceModel(SequenceTraining):
         """Take whole sequences in.
 
         Args:
-            frames: (B, T, V).
+            frames: (B, T, V), T may be 0.
             mask: True on real frames (B, T), or None.
             state: state tensors (B, S_i).
 
         Returns:
             The state after each row's last real frame.
         """
-        return unroll(self.cell, zero_padding(frames, mask), state, mask)[1]
+        frames, mask = add_padding(frames, mask)
+        return unroll(self.cell, frames, state, mask)[1]
 
     def log_prob(self, frames: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
         """Log-likelihood of whole sequences, the first frame included.
@@ -346,14 +347,15 @@ class SequenceModel(SequenceTraining):
     def _predict(
         self, frames: tf.Tensor, mask: tf.Tensor | None, state: list[tf.Tensor]
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Parameters of each frame (B, T, P) and the state after the last real one."""
-        outputs, state = unroll(self.cell, zero_padding(frames, mask), state, mask)
+        """Parameters of each frame, time-major (T, B, P), and the state after the last real one."""
+        outputs, state = unroll(self.cell, frames, state, mask, time_major=True)
         return self.readout(outputs), state
 
     def _estimate_log_prob(
         self, frames: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, schedule: AISSchedule | None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        parameters, _ = self._predict(frames, mask, self.initial_state(tf.shape(frames)[0]))
+        frames, mask = add_padding(frames, mask)
+        parameters = self.call({"frames": frames, "mask": mask})
         places = tf.where(mask)
         log_prob, error = self.head.estimate_log_prob(
             tf.gather_nd(parameters, places), tf.gather_nd(frames, places), seed, schedule)
