@@ -164,8 +164,8 @@ CONFIGS = {
         hmm=HMMConfig(num_states=25, num_sequences=500),
         pretrain=PhaseConfig(epochs=10, learning_rate=0.01, weight_decay=0.15, batch_size=8),
         fit=FitConfig(
-            epochs=80, learning_rate=0.02, decay="linear", weight_decay=0.15, batch_size=8,
-            patience=80,
+            epochs=60, learning_rate=0.02, decay="linear", weight_decay=0.15, batch_size=8,
+            patience=60,
         ),
     ),
 }
