@@ -46,7 +46,8 @@ def pianorolls(name: str, data_dir: str | os.PathLike[str] | None = None) -> Spl
     The first that has `NAME.mat` or `NAME.pickle` is read: `data_dir`, the folder of the
     environment variable RNNPT_DATA, the user's cache. If none has, the `.mat` is downloaded to the
     cache and its SHA-256 checked. The rolls are already in C major or C minor: never transpose
-    them. MuseData is for personal and research use only.
+    them. JSB_Chorales lies an octave above the scores (MIDI 43 to 96): a model of it expects an
+    opening an octave up. MuseData is for personal and research use only.
 
     Args:
         name: "JSB_Chorales", "Nottingham", "MuseData" or "Piano_midi", in any case, or "jsb",
