@@ -152,6 +152,10 @@ class SequenceTraining(keras.Model):
     def _log(
         self, total: tf.Tensor, count: tf.Tensor, penalty: float | tf.Tensor = 0.0
     ) -> dict[str, tf.Tensor]:
+        if self._num_replicas > 1:
+            # Keras averages the logs of replicas, however many frames each has, where some of the
+            # metrics are not among the logs.
+            total, count = tf.distribute.get_replica_context().all_reduce("SUM", [total, count])
         mean = total / tf.maximum(count, 1.0)
         self._loss_mean.update_state(mean + penalty, count)
         logs = {"loss": self._loss_mean.result()}
