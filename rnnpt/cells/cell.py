@@ -21,6 +21,9 @@ class Cell(keras.layers.Layer):
         ValueError: if a number of units is no positive integer.
     """
 
+    #: Whether no state can overflow, however long the sequence.
+    bounded = False
+
     def __init__(self, state_sizes: Sequence[int], **kwargs: object) -> None:
         super().__init__(**kwargs)
         for size in state_sizes:
@@ -135,8 +138,9 @@ def unroll(
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """Run a cell over whole sequences.
 
-    The loop is time-major, so that each step reads and writes one contiguous block, and knows
-    nothing of the mask: padding comes last, so a row's last state is looked up afterwards.
+    The loop is time-major, so that each step reads and writes one contiguous block. Where states
+    are bounded it knows nothing of the mask: padding comes last, so a row's last state is looked
+    up afterwards.
 
     Args:
         cell: the recurrence, built.
@@ -152,6 +156,8 @@ def unroll(
     batch_size, num_steps = tf.unstack(tf.shape(frames)[:2])
     projected = cell.project_inputs(swap_time(frames))
     inputs = tf.TensorArray(projected.dtype, num_steps).unstack(projected)
+    # Infinity in the padding, times the gradient zero, would be no number.
+    real = None if mask is None or cell.bounded else tf.transpose(mask)[:, :, tf.newaxis]
     last = [tf.convert_to_tensor(state) for state in states]
     # The states before each frame: their gradients are a quarter cheaper than those after it.
     history = [tf.TensorArray(state.dtype, num_steps, element_shape=[None, size])
@@ -161,7 +167,10 @@ def unroll(
         t: tf.Tensor, states: list[tf.Tensor], history: list[tf.TensorArray]
     ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.TensorArray]]:
         history = [past.write(t, state) for past, state in zip(history, states)]
-        return t + 1, cell.advance(inputs.read(t), states), history
+        advanced = cell.advance(inputs.read(t), states)
+        if real is not None:
+            advanced = [tf.where(real[t], new, old) for new, old in zip(advanced, states)]
+        return t + 1, advanced, history
 
     _, last, history = tf.while_loop(
         lambda t, *_: t < num_steps, body, (tf.constant(0), last, history),

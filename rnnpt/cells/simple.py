@@ -36,6 +36,7 @@ class SimpleCell(Cell):
         super().__init__(state_sizes=[units], **kwargs)
         self.units = units
         self.activation = keras.activations.get(activation)
+        self.bounded = self.activation in (keras.activations.tanh, keras.activations.sigmoid)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.recurrent_kernel_initializer = keras.initializers.get(recurrent_kernel_initializer)
 
