@@ -154,6 +154,20 @@ def test_a_batch_without_real_frames_changes_nothing():
         np.testing.assert_array_equal(before, after)
 
 
+def test_units_that_would_overflow_in_the_padding_still_learn():
+    # Three times larger at each step without a note: beyond float32 after some 80 of them.
+    model = models.RNN(3, "relu")
+    model.build_for(2)
+    model.cell.recurrent_kernel.assign(3 * np.eye(3))
+    model.cell.kernel.assign(np.full([2, 3], -50.0))
+    model.cell.bias.assign(np.ones(3))
+    model.compile(keras.optimizers.SGD(0.1))
+    mask = np.arange(200) < np.array([[200], [3]])
+    logs = model.fit({"frames": np.ones([2, 200, 2]), "mask": mask}, verbose=0).history
+    assert np.isfinite(logs["loss"]).all()
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
 @pytest.mark.parametrize("make", [models.RNN, models.RNNRBM])
 def test_the_same_seed_has_the_same_losses_and_weights_bit_for_bit(make):
     runs = []
