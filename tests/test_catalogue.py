@@ -28,7 +28,7 @@ def figures_of(model: models.SequenceModel) -> list[np.ndarray]:
     """Returns what a model makes of fixed inputs."""
     batch = make_batch()
     return [np.array(answer) for answer in (
-        model(batch), model.log_prob(batch["frames"], batch["mask"]),
+        model(batch),
         model.generate(batch["frames"], 3, seed=2, temperature=0.7, length=[6, 5, 4]))]
 
 
