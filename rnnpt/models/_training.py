@@ -44,7 +44,14 @@ class SequenceTraining(keras.Model):
         Returns:
             Keras' history; "loss" a real frame, and "log_likelihood" in nats a frame: exact, or
             for RBM heads the cheap estimate on at most 500 validation frames.
+
+        Raises:
+            ValueError: if `compile` was given a loss or metrics, which would count for nothing.
         """
+        if getattr(self, "loss", None) is not None or self._compile_metrics is not None:
+            raise ValueError(
+                f"compile must be given no loss and no metrics, got loss={self.loss!r}; the head "
+                "has its loss, and fit reports log_likelihood")
         with self.distribute_strategy.scope():
             self.build_for(_batch.width(x))
         # Keras warns that it does not shuffle a dataset; ours are shuffled by their own seed.
@@ -99,6 +106,9 @@ class SequenceTraining(keras.Model):
         frames, mask, starts = _batch.unpack_batch(data)
         seed = numerics.fold_in(
             numerics.fold_in(numerics.as_seed(self.seed), _TRAIN), self.optimizer.iterations)
+        if self._num_replicas > 1:
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            seed = numerics.fold_in(seed, replica)
         with tf.GradientTape() as tape:
             parameters, state = self._predict(frames, mask, self._carried_state(starts))
             total, count = self._total_loss(
@@ -121,7 +131,9 @@ class SequenceTraining(keras.Model):
             The running "loss" and "log_likelihood".
         """
         frames, mask, _ = _batch.unpack_batch(data)
-        seed = numerics.fold_in(numerics.as_seed(self.seed), _TEST)
+        # The frames so far tell the batches apart, so that their estimates err independently.
+        seed = numerics.fold_in(
+            numerics.fold_in(numerics.as_seed(self.seed), _TEST), self._loss_mean.count)
         parameters, _ = self._predict(frames, mask, self.initial_state(tf.shape(frames)[0]))
         frames, mask = swap_time(frames), tf.transpose(mask)
         total, count = self._total_loss(parameters, frames, mask, seed)
@@ -170,7 +182,9 @@ class SequenceTraining(keras.Model):
         places = tf.where(mask)
         if self._cheap:
             keys = numerics.uniform(numerics.fold_in(seed, _CHOICE), tf.shape(places)[:1])
-            places = tf.gather(places, tf.argsort(keys)[:self._frames_a_batch.value])
+            left = CHEAP_NUM_FRAMES - tf.cast(self._log_likelihood_mean.count, tf.int32)
+            number = tf.minimum(self._frames_a_batch.value, left)
+            places = tf.gather(places, tf.argsort(keys)[:number])
         log_prob, _ = self.head.estimate_log_prob(
             tf.gather_nd(parameters, places), tf.gather_nd(frames, places), seed,
             CHEAP_SCHEDULE if self._cheap else None)

@@ -4,6 +4,7 @@ import keras
 
 from rnnpt.cells import SimpleCell
 from rnnpt.heads import BernoulliHead, RBMHead
+from rnnpt.models._training import SequenceTraining
 from rnnpt.models.sequence import SequenceModel
 
 
@@ -48,7 +49,7 @@ class RNN(SequenceModel):
         Returns:
             A JSON-ready dictionary.
         """
-        return {"name": self.name, **self._config}
+        return {**SequenceTraining.get_config(self), **self._config}
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
@@ -107,4 +108,4 @@ class RNNRBM(SequenceModel):
         Returns:
             A JSON-ready dictionary.
         """
-        return {"name": self.name, **self._config}
+        return {**SequenceTraining.get_config(self), **self._config}

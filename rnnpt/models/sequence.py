@@ -122,7 +122,9 @@ class SequenceModel(SequenceTraining):
         """
         frames, mask, _ = unpack_batch(batch)
         self.build_for(frames.shape[-1])
-        return swap_time(self._predict(frames, mask, self.initial_state(tf.shape(frames)[0]))[0])
+        frames, mask = add_padding(frames, mask)
+        parameters, _ = self._predict(frames, mask, self.initial_state(tf.shape(frames)[0]))
+        return swap_time(parameters)[:, :-1]
 
     @property
     def state_sizes(self) -> list[int]:
@@ -354,7 +356,6 @@ class SequenceModel(SequenceTraining):
     def _estimate_log_prob(
         self, frames: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, schedule: AISSchedule | None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        frames, mask = add_padding(frames, mask)
         parameters = self.call({"frames": frames, "mask": mask})
         places = tf.where(mask)
         log_prob, error = self.head.estimate_log_prob(

@@ -276,3 +276,16 @@ def test_integer_frames_are_frames():
     model, frames = with_random_weights(models.RNN(4)), make_batch()["frames"]
     np.testing.assert_array_equal(
         model.log_prob(frames.astype(np.uint8)), model.log_prob(frames))
+
+
+@pytest.mark.parametrize("arguments", [{"loss": "mse"}, {"metrics": ["accuracy"]}])
+def test_a_loss_or_metric_of_ones_own_is_refused(arguments):
+    model = models.RNN(num_hidden=3)
+    model.compile(optimizer="sgd", **arguments)
+    with pytest.raises(ValueError, match="compile must be given no loss and no metrics, got loss="):
+        model.fit({"frames": np.zeros([2, 3, 4], np.float32)}, verbose=0)
+
+
+def test_a_batch_of_no_steps_has_no_parameters():
+    model = models.RNN(num_hidden=3)
+    assert model({"frames": np.zeros([2, 0, 4], np.float32)}).shape == (2, 0, 4)
