@@ -103,7 +103,12 @@ def uniform(seed: tf.Tensor, shape: Sequence[int | tf.Tensor] | tf.Tensor) -> tf
     if seed.shape.rank == 1:
         return draw(seed, shape)
     row_shape = tf.convert_to_tensor(shape)[1:]
-    drawn = tf.map_fn(lambda one: draw(one, row_shape), seed, fn_output_signature=tf.float32)
+    # TensorFlow cannot stack the draws of no row, whose shape it does not know.
+    drawn = tf.cond(
+        tf.shape(seed)[0] > 0,
+        lambda: tf.map_fn(
+            lambda one: draw(one, row_shape), seed, fn_output_signature=tf.float32),
+        lambda: tf.zeros(shape))
     return tf.reshape(drawn, shape)
 
 

@@ -103,3 +103,12 @@ def test_as_seed_takes_an_integer_of_numpy_as_one_of_python():
 def test_a_seed_of_another_shape_is_refused(seed, shape):
     with pytest.raises(ValueError, match=f"seed must be .*got {shape}"):
         numerics.as_seed(seed)
+
+
+def test_no_rows_draw_nothing():
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.int32), tf.TensorSpec([], tf.int32)])
+    def draw(seed, size):
+        return numerics.uniform(seed, [tf.shape(seed)[0], 3, size])
+
+    assert draw(tf.zeros([0, 2], tf.int32), 5).shape == (0, 3, 5)
+    assert draw(tf.zeros([2, 2], tf.int32), 5).shape == (2, 3, 5)

@@ -27,7 +27,7 @@ def test_an_existing_folder_is_resumed_with_or_without_its_config(tmp_path):
     "name, assignments, message",
     [
         ("rnn_rbm_jsb", [], "with config rnn_jsb and not rnn_rbm_jsb"),
-        ("rnn_jsb", [], r"with fit\.epochs 3 and not 200"),
+        ("rnn_jsb", [], r"with fit\.epochs 3 and not 100"),
         (None, ["seed=4"], "with seed 0 and not 4"),
     ],
 )
