@@ -231,6 +231,8 @@ def test_data_words_tell_names_files_and_counts(trained, capsys):
         (["train", "--config", "rnn_rbm_jsb", "--run_dir", "{run}"],
          "with config rnn_jsb and not rnn_rbm_jsb"),
         (["train", "--run_dir", "{run}", "--seed", "5"], "with seed 0 and not 5"),
+        (["evaluate", "--run_dir", "{run}", "--seed", "-1"],
+         "seed must be from 0 to 2147483647, got -1"),
         (["evaluate", "--run_dir", "{new}"], "run_dir must be a run folder"),
         (["evaluate", "--run_dir", "{run}", "--set", "fit.epochs=3"], "got 'fit.epochs=3'"),
         (["generate", "--run_dir", "{new}", "--output_dir", "{out}"], "run_dir must be a run"),

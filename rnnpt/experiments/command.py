@@ -96,8 +96,10 @@ def evaluate(
         data_dir: Folder of the published sets.
 
     Raises:
-        ConfigError: If a setting is not one of the evaluation.
+        ConfigError: If a setting is not one of the evaluation, or the seed is no seed.
     """
+    if not 0 <= seed < 2**31:
+        raise ConfigError(f"seed must be from 0 to {2**31 - 1}, got {seed}: choose one of these.")
     for assignment in assignments:
         if not assignment.startswith("evaluation."):
             raise ConfigError(
