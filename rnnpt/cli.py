@@ -52,6 +52,14 @@ def _tell(message: object, code: int) -> int:
     return code
 
 
+def _folder(text: str) -> Path:
+    """A folder, that is there or can be made."""
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"must be a folder, got {text!r}, a file; name another")
+    return path
+
+
 def _is_for_user(error: Exception) -> bool:
     """Whether an error tells the user what to do: the system's, or one that rnnpt raised itself."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
@@ -118,7 +126,7 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
 
 def _add_continue(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--run_dir", type=Path, help="run folder of the model")
+    source.add_argument("--run_dir", type=_folder, help="run folder of the model")
     source.add_argument("--saved_model", type=Path, metavar="DIR", help="folder of an export")
     source.add_argument("--server", metavar="HOST:PORT", help="gRPC, or http://HOST:PORT for REST")
     parser.add_argument("--model_name", default="chorales", help="its name on the server")
@@ -131,16 +139,16 @@ def _add_continue(parser: argparse.ArgumentParser) -> None:
 
 def _add_plot(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--run_dir", type=Path, help="draw the learning curve of a run")
+    what.add_argument("--run_dir", type=_folder, help="draw the learning curve of a run")
     what.add_argument("--midi", type=Path, help="draw the piano roll of a MIDI file")
     parser.add_argument("--steps_per_quarter", type=int, default=1, help="steps a quarter note")
-    parser.add_argument("--output_dir", type=Path, help="folder of the picture")
+    parser.add_argument("--output_dir", type=_folder, help="folder of the picture")
     parser.set_defaults(function="plot")
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
     _add_run_dir(parser)
-    parser.add_argument("--export_dir", type=Path, required=True, help="folder of the versions")
+    parser.add_argument("--export_dir", type=_folder, required=True, help="folder of the versions")
     parser.set_defaults(function="export")
 
 
@@ -153,13 +161,13 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output_dir", type=Path, default=Path("demo"), help="demo by default")
+    parser.add_argument("--output_dir", type=_folder, default=Path("demo"), help="demo by default")
     parser.add_argument("--smoke", action="store_true", help="in a toy size")
     parser.set_defaults(function="demo")
 
 
 def _add_run_dir(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run_dir", type=Path, required=True, help="the run folder")
+    parser.add_argument("--run_dir", type=_folder, required=True, help="the run folder")
 
 
 def _add_data_dir(parser: argparse.ArgumentParser) -> None:
@@ -176,4 +184,4 @@ def _add_drawing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num_steps", type=int, default=64, help="steps to make; 64 by default")
     parser.add_argument("--temperature", type=float, default=1.0, help="below 1 is safer")
     parser.add_argument("--seed", type=int, default=0, help="of the draws; 0 by default")
-    parser.add_argument("--output_dir", type=Path, required=True, help="folder of the MIDI files")
+    parser.add_argument("--output_dir", type=_folder, required=True, help="of the MIDI files")

@@ -241,7 +241,10 @@ def test_data_words_tell_names_files_and_counts(trained, capsys):
         (["generate", "--run_dir", "{run}", "--output_dir", "{out}", "--temperature", "nan"],
          "temperature must be a positive number, got nan"),
         (["generate", "--run_dir", "{run}", "--output_dir", "{out}", "--qpm", "0"], "got 0"),
-        (["generate", "--run_dir", "{run}", "--output_dir", "{file}"], "primer.mid"),
+        (["generate", "--run_dir", "{run}", "--output_dir", "{out}", "--num_steps", "1000000000"],
+         "num_outputs times num_steps must be at most 65536, got"),
+        (["continue", "--run_dir", "{run}", "--primer_midi", "{file}", "--output_dir", "{out}",
+          "--num_steps", "1000000000"], "num_steps must be at most 65536 with the primer's"),
         (["continue", "--run_dir", "{run}", "--primer_midi", "{text}", "--output_dir", "{out}"],
          "source must be a MIDI file"),
         (["continue", "--run_dir", "{run}", "--primer_midi", "{new}", "--output_dir", "{out}"],
@@ -266,6 +269,16 @@ def test_mistakes_get_one_line_and_leave_no_file(trained, tmp_path, capsys, word
     }
     assert_refused(run(capsys, *(word.format(**places) for word in words)), message)
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+@pytest.mark.parametrize("word, flag", [
+    ("generate", "--run_dir"), ("generate", "--output_dir"), ("export", "--export_dir")])
+def test_a_file_in_a_folders_place_is_named(tmp_path, capsys, word, flag):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(SystemExit) as stop:
+        cli.main([word, flag, str(tmp_path / "file")])
+    assert stop.value.code == 2
+    assert f"argument {flag}: must be a folder, got" in capsys.readouterr().err
 
 
 def test_a_truncated_data_file_gets_one_line(tmp_path, capsys):

@@ -14,6 +14,7 @@ from rnnpt.experiments._tensorflow import import_quietly
 from rnnpt.experiments.run_folder import read_config
 from rnnpt.experiments.setting import ConfigError
 from rnnpt.music.pianoroll_midi import (
+    MAX_STEPS,
     NUM_KEYS,
     PianoRoll,
     midi_to_pianoroll,
@@ -133,6 +134,11 @@ def generate_files(
         if value < 1:
             raise ConfigError(f"{name} must be at least 1, got {value}: nothing would be made.")
     prime = np.zeros((num_outputs, 0, NUM_KEYS), np.float32)
+    if num_outputs * num_steps > MAX_STEPS:
+        raise ConfigError(
+            f"num_outputs times num_steps must be at most {MAX_STEPS}, got {num_outputs} times "
+            f"{num_steps}: ask for less at a time."
+        )
     rows = generator(prime, num_steps, _seeds(seed, num_outputs), temperature) > 0.5
     rolls = [PianoRoll(row, onsets_of(row), steps_per_quarter, qpm) for row in rows]
     paths = [output_dir / f"generated_{i}.mid" for i in range(1, num_outputs + 1)]
@@ -182,6 +188,11 @@ def continue_file(
     """
     if num_steps < 1:
         raise ConfigError(f"num_steps must be at least 1, got {num_steps}: nothing would be added.")
+    if len(primer.frames) + num_steps > MAX_STEPS:
+        raise ConfigError(
+            f"num_steps must be at most {MAX_STEPS} with the primer's {len(primer.frames)}, got "
+            f"{num_steps}: add less."
+        )
     prime = primer.frames[np.newaxis].astype(np.float32)
     added = generator(prime, num_steps, _seeds(seed, 1), temperature)[0] > 0.5
     frames = np.concatenate([primer.frames, added])
