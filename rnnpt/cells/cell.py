@@ -159,7 +159,7 @@ def unroll(
     # Infinity in the padding, times the gradient zero, would be no number.
     real = None if mask is None or cell.bounded else tf.transpose(mask)[:, :, tf.newaxis]
     last = [tf.convert_to_tensor(state) for state in states]
-    # The states before each frame: their gradients are a quarter cheaper than those after it.
+    # The states before each frame: their gradients are cheaper than those after it.
     history = [tf.TensorArray(state.dtype, num_steps, element_shape=[None, size])
                for state, size in zip(last, cell.state_size)]
 
