@@ -1,6 +1,7 @@
 """One small example of every public cell, head and model; whatever is added enters here.
 
-Generic tests run over it (tests/test_catalogue.py), and a test there fails where it has a gap.
+Generic tests run over it (tests/test_catalogue.py), and a test there fails where it has a gap. Cells
+and heads take the arguments of their layer, such as dtype.
 """
 
 from collections.abc import Callable
@@ -12,17 +13,17 @@ from rnnpt import cells, heads, models
 
 NUM_VISIBLE = 5
 
-CELLS: dict[str, Callable[[], cells.Cell]] = {
-    "SimpleCell": lambda: cells.SimpleCell(
+CELLS: dict[str, Callable[..., cells.Cell]] = {
+    "SimpleCell": lambda **kwargs: cells.SimpleCell(
         4, "relu", kernel_initializer=keras.initializers.RandomNormal(seed=1),
-        recurrent_kernel_initializer="identity"),
+        recurrent_kernel_initializer="identity", **kwargs),
 }
 
-HEADS: dict[str, Callable[[], heads.Head]] = {
+HEADS: dict[str, Callable[..., heads.Head]] = {
     "BernoulliHead": heads.BernoulliHead,
-    "RBMHead": lambda: heads.RBMHead(
+    "RBMHead": lambda **kwargs: heads.RBMHead(
         3, num_gibbs_steps=2, num_sampling_steps=4,
-        kernel_initializer=keras.initializers.RandomNormal(seed=2)),
+        kernel_initializer=keras.initializers.RandomNormal(seed=2), **kwargs),
 }
 
 MODELS: dict[str, Callable[[], models.SequenceModel]] = {
