@@ -15,17 +15,26 @@ class Cell(keras.layers.Layer):
 
     Args:
         state_sizes: number of units of each state tensor.
+        activity_l1: what each unit of |output| adds to the loss of a frame in a `SequenceModel`: a
+            penalty that keeps most units at zero (Bengio et al. 2012, section 3.4).
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
-        ValueError: if a number of units is no positive integer.
+        ValueError: if a number of units is no positive integer, or the penalty is negative.
     """
 
     #: Whether no state can overflow, however long the sequence.
     bounded = False
 
-    def __init__(self, state_sizes: Sequence[int], **kwargs: object) -> None:
+    def __init__(
+        self, state_sizes: Sequence[int], activity_l1: float = 0.0, **kwargs: object
+    ) -> None:
         super().__init__(**kwargs)
+        if not 0 <= activity_l1 < float("inf"):
+            raise ValueError(
+                f"{type(self).__name__}: activity_l1 must be a number from 0 on, got "
+                f"{activity_l1}; 0 leaves the activations as they are")
+        self.activity_l1 = activity_l1
         for size in state_sizes:
             if not isinstance(size, int) or size < 1:
                 raise ValueError(
@@ -127,6 +136,14 @@ class Cell(keras.layers.Layer):
             The output (B, H) and the new states.
         """
         return self.step(self.project_inputs(inputs), list(states))
+
+    def get_config(self) -> dict[str, object]:
+        """What the constructor of every cell takes.
+
+        Returns:
+            A JSON-ready dictionary.
+        """
+        return {**super().get_config(), "activity_l1": self.activity_l1}
 
 
 def unroll(

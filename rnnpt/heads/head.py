@@ -7,6 +7,14 @@ import tensorflow as tf
 
 from rnnpt.heads._ais import AISSchedule
 
+#: Name of a kind of frames -> what one such frame is, for messages.
+SUPPORTS = {
+    "binary": "0 or 1",
+    "unit": "numbers from 0 to 1",
+    "real": "finite numbers",
+    "one_hot": "0 but for a single 1 a frame",
+}
+
 
 class Head(keras.layers.Layer):
     """How likely the next frame is, given parameters that the recurrence computes.
@@ -18,6 +26,8 @@ class Head(keras.layers.Layer):
 
     #: Whether `log_prob` is the likelihood itself and not an estimate.
     exact = True
+    #: Which frames have a likelihood: a name of `SUPPORTS`.
+    support = "binary"
 
     def num_parameters(self, num_visible: int) -> int:
         """How many numbers the recurrence must give for each frame.
@@ -66,13 +76,20 @@ class Head(keras.layers.Layer):
         log_prob = self.log_prob(parameters, frames)
         return log_prob, tf.zeros_like(log_prob)
 
-    def loss(self, parameters: tf.Tensor, frames: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def loss(
+        self,
+        parameters: tf.Tensor,
+        frames: tf.Tensor,
+        seed: tf.Tensor,
+        step: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """What training minimises.
 
         Args:
             parameters: (..., P).
             frames: (..., V).
             seed: of the draws that the loss needs, if any.
+            step: number of updates so far, in training; None elsewhere.
 
         Returns:
             One number a frame (...): the negative log-likelihood, or a surrogate of its gradient.
