@@ -14,6 +14,9 @@ from rnnpt import cells, heads, models
 NUM_VISIBLE = 5
 
 CELLS: dict[str, Callable[..., cells.Cell]] = {
+    "RTRBMCell": lambda **kwargs: cells.RTRBMCell(
+        4, kernel_initializer=keras.initializers.RandomNormal(seed=1),
+        recurrent_kernel_initializer=keras.initializers.RandomNormal(seed=2), **kwargs),
     "SimpleCell": lambda **kwargs: cells.SimpleCell(
         4, "relu", kernel_initializer=keras.initializers.RandomNormal(seed=1),
         recurrent_kernel_initializer="identity", **kwargs),
@@ -30,6 +33,7 @@ MODELS: dict[str, Callable[[], models.SequenceModel]] = {
     "RNN": lambda: models.RNN(4, activation="sigmoid", seed=3),
     "RNNRBM": lambda: models.RNNRBM(
         3, num_recurrent=4, num_gibbs_steps=2, activation="relu", seed=4),
+    "RTRBM": lambda: models.RTRBM(3, num_gibbs_steps=2, seed=4),
     "SequenceModel": lambda: models.SequenceModel(
         CELLS["SimpleCell"](), HEADS["BernoulliHead"](), seed=5,
         readout_initializer=keras.initializers.RandomNormal(seed=6)),
@@ -37,10 +41,17 @@ MODELS: dict[str, Callable[[], models.SequenceModel]] = {
 
 
 def make_batch(
-    batch_size: int = 3, num_steps: int = 6, garbage: float = 0.0, seed: int = 0
+    batch_size: int = 3, num_steps: int = 6, garbage: float = 0.0, seed: int = 0,
+    support: str = "binary",
 ) -> dict[str, np.ndarray]:
-    """Returns a batch whose rows get shorter by one step each, `garbage` in the padding."""
-    frames = np.random.default_rng(seed).random([batch_size, num_steps, NUM_VISIBLE]) < 0.4
+    """Returns a batch whose rows get shorter by one step each, `garbage` in the padding.
+
+    Its frames are binary, which every head knows, but for `support="one_hot"`.
+    """
+    random = np.random.default_rng(seed)
+    frames = random.random([batch_size, num_steps, NUM_VISIBLE]) < 0.4
+    if support == "one_hot":
+        frames = np.eye(NUM_VISIBLE)[random.integers(NUM_VISIBLE, size=[batch_size, num_steps])]
     lengths = np.maximum(num_steps - np.arange(batch_size), 1)
     mask = np.arange(num_steps) < lengths[:, None]
     return {

@@ -1,0 +1,120 @@
+"""The recurrent temporal restricted Boltzmann machine."""
+
+import keras
+import tensorflow as tf
+
+from rnnpt.cells import RTRBMCell
+from rnnpt.heads import RBMHead
+from rnnpt.models._training import SequenceTraining
+from rnnpt.models.sequence import SequenceModel
+
+
+@keras.saving.register_keras_serializable(package="rnnpt")
+class RTRBM(SequenceModel):
+    """An RBM for each frame whose hidden means are what the next one knows of the past.
+
+    Use it to compare with the RNN-RBM, which has recurrent units of its own. One kernel W (V, K)
+    is the recurrence's and the RBM's, one variable; b_h and W' are shared likewise.
+
+    Equation: r_t = sigmoid(W v_t + b_h + W' r_(t-1)), r_0 learned; at step t the RBM has the
+    kernel W, the hidden bias b_h + W' r_(t-1) and the visible bias b_v + W'' r_(t-1).
+
+    Args:
+        num_hidden: K, hidden units.
+        num_gibbs_steps: k of contrastive divergence, as `RBMHead` takes it.
+        dynamic_visible_bias: whether the visible bias has W'' (2012), or is b_v at all times
+            (2013).
+        kernel_stddev: of the normal that W starts from; W', W'' and the biases start from one of
+            0.005.
+        seed: of the initial weights, and of everything random in training.
+        **kwargs: of `keras.Model`.
+
+    Example:
+        >>> model = RTRBM(num_hidden=6)
+        >>> model.build_for(num_visible=8)
+        >>> model.head.kernel is model.cell.kernel
+        True
+
+    Source: Sutskever 2013, eqs. 3.20 to 3.25 and section 3.11.3; Boulanger-Lewandowski et al.
+    2012, section 3, for W''.
+    """
+
+    def __init__(
+        self,
+        num_hidden: int = 150,
+        num_gibbs_steps: object = 15,
+        dynamic_visible_bias: bool = True,
+        kernel_stddev: float = 0.01,
+        seed: int = 0,
+        **kwargs: object,
+    ) -> None:
+        cell = RTRBMCell(
+            num_hidden, recurrent_kernel_initializer=_small(seed + 1),
+            bias_initializer=_small(seed + 2))
+        head = RBMHead(
+            num_hidden, num_gibbs_steps,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=kernel_stddev, seed=seed))
+        super().__init__(
+            cell, head, seed=seed, readout_initializer=_small(seed + 3), **kwargs)
+        self.dynamic_visible_bias = dynamic_visible_bias
+        self._config = {
+            "num_hidden": num_hidden,
+            "num_gibbs_steps": head.get_config()["num_gibbs_steps"],
+            "dynamic_visible_bias": dynamic_visible_bias, "kernel_stddev": kernel_stddev,
+            "seed": seed}
+
+    def get_config(self) -> dict[str, object]:
+        """Everything the constructor takes.
+
+        Returns:
+            A JSON-ready dictionary.
+        """
+        return {**SequenceTraining.get_config(self), **self._config}
+
+    def _build_parts(self, num_visible: int) -> None:
+        """Build the head, and the cell and the readout on the head's kernel."""
+        self.head.build((None, num_visible))
+        self.cell.tie(self.head.kernel)
+        self.cell.build((None, num_visible))
+        self.readout = _Readout(
+            self.cell, num_visible, self.readout_initializer if self.dynamic_visible_bias else None,
+            bias_initializer=_small(self.seed + 4))
+        self.readout.build((None, self.cell.output_size))
+
+
+class _Readout(keras.layers.Layer):
+    """The biases of the next frame's RBM, from the hidden means and the cell's own weights."""
+
+    def __init__(
+        self,
+        cell: RTRBMCell,
+        num_visible: int,
+        kernel_initializer: object | None,
+        bias_initializer: object,
+    ) -> None:
+        super().__init__(name="readout", dtype=cell.dtype)
+        self.cell = cell
+        self.num_visible = num_visible
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.visible_bias = self.add_weight(
+            name="visible_bias", shape=(self.num_visible,), initializer=self.bias_initializer)
+        self.visible_kernel = None if self.kernel_initializer is None else self.add_weight(  # W''
+            name="visible_kernel", shape=(input_shape[-1], self.num_visible),
+            initializer=self.kernel_initializer)
+        super().build(input_shape)
+
+    def call(self, hidden: tf.Tensor) -> tf.Tensor:
+        hidden_bias = self.cell.bias + tf.tensordot(hidden, self.cell.recurrent_kernel, axes=1)
+        if self.visible_kernel is None:
+            shape = tf.concat([tf.shape(hidden)[:-1], [self.num_visible]], axis=0)
+            visible_bias = tf.broadcast_to(tf.convert_to_tensor(self.visible_bias), shape)
+        else:
+            visible_bias = self.visible_bias + tf.tensordot(hidden, self.visible_kernel, axes=1)
+        return tf.concat([visible_bias, hidden_bias], axis=-1)
+
+
+def _small(seed: int) -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(stddev=0.005, seed=seed)

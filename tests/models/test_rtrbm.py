@@ -1,0 +1,175 @@
+"""The RTRBM against its twin: the biases, the gradient by hand, the tied kernel."""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rnnpt import cells, models
+from tests.reference import all_frames, rtrbm
+
+NUM_VISIBLE, NUM_HIDDEN, NUM_STEPS = 4, 3, 5
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """Everything that is built in the test is float64."""
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+def small_model(num_gibbs_steps: int = 1, dynamic: bool = True) -> models.RTRBM:
+    """Returns a model with weights of a visible size, its biases and r_0 included."""
+    model = models.RTRBM(NUM_HIDDEN, num_gibbs_steps, dynamic_visible_bias=dynamic)
+    model.build_for(NUM_VISIBLE)
+    random = np.random.default_rng(1)
+    model.set_weights([random.normal(size=w.shape) * 0.7 for w in model.get_weights()])
+    return model
+
+
+def variables(model: models.RTRBM) -> dict[str, keras.Variable]:
+    """Returns the variables of a model under the twin's names."""
+    found = {
+        "kernel": model.cell.kernel, "recurrent_kernel": model.cell.recurrent_kernel,
+        "bias": model.cell.bias, "initial_state": model.cell.initial_state[0],
+        "visible_bias": model.readout.visible_bias}
+    if model.dynamic_visible_bias:
+        found["visible_kernel"] = model.readout.visible_kernel
+    return found
+
+
+def weights(model: models.RTRBM) -> rtrbm.Weights:
+    """Returns what the twin takes; no W'' is a W'' of zero."""
+    return {"visible_kernel": np.zeros([NUM_HIDDEN, NUM_VISIBLE]),
+            **{name: value.numpy() for name, value in variables(model).items()}}
+
+
+def sequence(seed: int = 2) -> np.ndarray:
+    """Returns one binary sequence (T, V), float64."""
+    return (np.random.default_rng(seed).random([NUM_STEPS, NUM_VISIBLE]) < 0.5).astype(float)
+
+
+def predict(model: models.RTRBM, frames: tf.Tensor) -> tf.Tensor:
+    """Returns the biases at each frame, (T, B, V + K)."""
+    outputs, _ = cells.unroll(
+        model.cell, frames, model.initial_state(len(frames)), time_major=True)
+    return model.readout(outputs)
+
+
+def exact_log_prob(model: models.RTRBM, frames: np.ndarray) -> tf.Tensor:
+    """Returns log P of one sequence, differentiable: every Z summed over all frames."""
+    parameters = predict(model, tf.constant(frames[None]))[:, 0]
+    every = tf.constant(all_frames(NUM_VISIBLE), parameters.dtype)
+    log_z = tf.stack([
+        tf.reduce_logsumexp(-model.head.free_energy(tf.tile(row[None], [len(every), 1]), every))
+        for row in tf.unstack(parameters)])
+    return tf.reduce_sum(-model.head.free_energy(parameters, tf.constant(frames)) - log_z)
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+@pytest.mark.usefixtures("float64")
+def test_the_gradient_is_that_of_the_equations_with_exact_rbms(dynamic):
+    model, frames = small_model(dynamic=dynamic), sequence()
+    by_name = variables(model)
+    with tf.GradientTape() as tape:
+        log_prob = exact_log_prob(model, frames)
+    gradients = tape.gradient(log_prob, [v.value for v in by_name.values()])
+    expected = rtrbm.gradient(weights(model), frames)
+    np.testing.assert_allclose(log_prob, rtrbm.log_prob(weights(model), frames), rtol=1e-10)
+    for name, found in zip(by_name, gradients):
+        np.testing.assert_allclose(found, expected[name], rtol=1e-10, atol=1e-10, err_msg=name)
+
+
+def test_the_gradient_of_the_twin_is_the_slope_of_its_likelihood():
+    model, frames = small_model(), sequence()
+    here = {name: value.astype(float) for name, value in weights(model).items()}
+    random = np.random.default_rng(3)
+    direction = {name: random.normal(size=value.shape) for name, value in here.items()}
+    ends = [rtrbm.log_prob(
+        {name: value + step * direction[name] for name, value in here.items()}, frames)
+        for step in (1e-5, -1e-5)]
+    slope = sum((rtrbm.gradient(here, frames)[name] * direction[name]).sum() for name in here)
+    assert slope == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-7)
+
+
+@pytest.mark.usefixtures("float64")
+def test_probabilities_of_a_next_frame_sum_to_one_after_any_past():
+    model, past = small_model(), sequence()
+    every = all_frames(NUM_VISIBLE)
+    log_probs = [float(exact_log_prob(model, np.concatenate([past, frame[None]])))
+                 for frame in every]
+    total = np.exp(np.array(log_probs) - float(exact_log_prob(model, past))).sum()
+    assert total == pytest.approx(1, abs=1e-10)
+
+
+def test_log_prob_is_the_exact_one_within_its_error():
+    model, frames = small_model(), sequence()
+    estimate, error = model.estimate_log_prob(frames[None], seed=4)
+    assert abs(estimate[0] - rtrbm.log_prob(weights(model), frames)) < 4 * error[0] + 1e-4
+
+
+@pytest.mark.parametrize("num_gibbs_steps, least_cosine", [(1, 0.9), (25, 0.995)])
+def test_contrastive_divergence_points_along_the_exact_gradient(num_gibbs_steps, least_cosine):
+    model, frames = small_model(num_gibbs_steps), sequence()
+    # 4,000 chains from the one sequence: the mean errs by some 1/60 of a chain's spread.
+    repeated = tf.constant(np.tile(frames, [4000, 1, 1]), tf.float32)
+    by_name = variables(model)
+    with tf.GradientTape() as tape:
+        parameters = predict(model, repeated)
+        loss = tf.reduce_sum(
+            model.head.loss(parameters, cells.swap_time(repeated), seed=(5, 6))) / 4000
+    found = tape.gradient(loss, [v.value for v in by_name.values()])
+    exact = rtrbm.gradient(weights(model), frames)
+    one = np.concatenate([-np.ravel(part) for part in found])
+    other = np.concatenate([np.ravel(exact[name]) for name in by_name])
+    assert one @ other / np.linalg.norm(one) / np.linalg.norm(other) > least_cosine
+
+
+def test_the_kernel_is_one_variable_of_the_model():
+    model = small_model()
+    assert model.head.kernel is model.cell.kernel
+    own = NUM_VISIBLE * NUM_HIDDEN
+    assert model.count_params() == (
+        own + NUM_HIDDEN ** 2 + NUM_HIDDEN + NUM_HIDDEN + NUM_VISIBLE + own)
+    assert len(model.trainable_variables) == 6
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
+    model.fit({"frames": sequence()[None]}, verbose=0)
+    # The iterations, the learning rate and one momentum a variable.
+    assert len(model.optimizer.variables) == 2 + 6
+
+
+@pytest.mark.parametrize("name", ["model.weights.h5", "model.keras"])
+def test_the_kernel_stays_one_through_a_file(name, tmp_path):
+    model = small_model()
+    if name == "model.keras":
+        model.save(tmp_path / name)
+        copy = keras.models.load_model(tmp_path / name)
+    else:
+        model.save_weights(tmp_path / name)
+        copy = models.RTRBM(NUM_HIDDEN)
+        copy.build_for(NUM_VISIBLE)
+        copy.load_weights(tmp_path / name)
+    assert copy.head.kernel is copy.cell.kernel
+    for one, other in zip(model.get_weights(), copy.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_static_visible_bias_does_not_know_the_past():
+    model = small_model(dynamic=False)
+    parameters = model({"frames": sequence()[None]})
+    visible = parameters[0, :, :NUM_VISIBLE]
+    np.testing.assert_array_equal(
+        visible, np.tile(model.readout.visible_bias.numpy(), [NUM_STEPS, 1]))
+
+
+def test_fit_raises_the_likelihood_of_a_cycle():
+    cycle = np.tile(np.eye(NUM_VISIBLE), [5, 1])[None]
+    model = models.RTRBM(12, 5, kernel_stddev=0.1)
+    model.compile(keras.optimizers.Adam(0.03))
+    before = float(tf.reduce_sum(model.log_prob(cycle)))
+    model.fit({"frames": cycle}, epochs=150, verbose=0)
+    # 20 frames of 4 units: independent fair units have -2.77 nats a frame.
+    assert float(tf.reduce_sum(model.log_prob(cycle))) / 20 > before / 20 + 1.5
