@@ -1,7 +1,7 @@
 """One small example of every public cell, head and model; whatever is added enters here.
 
-Generic tests run over it (tests/test_catalogue.py), and a test there fails where it has a gap. Cells
-and heads take the arguments of their layer, such as dtype.
+Generic tests run over it (tests/test_catalogue.py), and a test there fails where it has a gap.
+Cells and heads take the arguments of their layer, such as dtype.
 """
 
 from collections.abc import Callable

@@ -10,12 +10,18 @@ from tests import catalogue
 from tests.catalogue import CELLS, HEADS, MODELS, make_batch, with_random_weights
 
 
+def batch_for(head: heads.Head, **kwargs: object) -> dict[str, np.ndarray]:
+    """Returns a batch of frames that a head knows."""
+    return make_batch(support=head.support, **kwargs)
+
+
 def outputs_of(part: cells.Cell | heads.Head) -> list[np.ndarray]:
     """Returns what a built cell or head makes of fixed inputs."""
-    frames = make_batch()["frames"]
     if isinstance(part, cells.Cell):
+        frames = make_batch()["frames"]
         outputs, state = cells.unroll(part, frames, part.get_initial_state(3))
         return [np.array(outputs), *map(np.array, state)]
+    frames = batch_for(part)["frames"]
     size = part.num_parameters(catalogue.NUM_VISIBLE)
     parameters = np.linspace(-1, 1, 18 * size, dtype=np.float32).reshape([18, size])
     frames = frames.reshape([18, -1])
@@ -26,7 +32,7 @@ def outputs_of(part: cells.Cell | heads.Head) -> list[np.ndarray]:
 
 def figures_of(model: models.SequenceModel) -> list[np.ndarray]:
     """Returns what a model makes of fixed inputs."""
-    batch = make_batch()
+    batch = batch_for(model.head)
     return [np.array(answer) for answer in (
         model(batch),
         model.generate(batch["frames"], 3, seed=2, temperature=0.7, length=[6, 5, 4]))]
@@ -66,7 +72,8 @@ def test_a_model_from_its_config_has_the_same_outputs_and_the_same_training(make
     histories = []
     for each in (model, copy):
         each.compile(keras.optimizers.SGD(0.1))
-        histories.append(each.fit(make_batch(), epochs=2, shuffle=False, verbose=0).history)
+        history = each.fit(batch_for(model.head), epochs=2, shuffle=False, verbose=0)
+        histories.append(history.history)
     assert histories[0] == histories[1]
     assert_equal(figures_of(model), figures_of(copy))
 
@@ -84,12 +91,12 @@ def test_weights_carry_a_model_over(make, tmp_path):
 def test_a_saved_model_loads_and_trains_on_as_it_would_have(make, tmp_path):
     model = with_random_weights(make())
     model.compile(keras.optimizers.Adam(0.01))
-    model.fit(make_batch(), shuffle=False, verbose=0)
+    model.fit(batch_for(model.head), shuffle=False, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert_equal(figures_of(model), figures_of(loaded))
     first, second = (
-        each.fit(make_batch(), epochs=2, shuffle=False, verbose=0).history
+        each.fit(batch_for(model.head), epochs=2, shuffle=False, verbose=0).history
         for each in (model, loaded))
     assert first == second
 
@@ -98,7 +105,8 @@ def test_a_saved_model_loads_and_trains_on_as_it_would_have(make, tmp_path):
 def test_garbage_in_the_padding_changes_nothing(make):
     results = []
     for garbage in (0.0, np.nan):
-        model, batch = with_random_weights(make()), make_batch(garbage=garbage)
+        model = with_random_weights(make())
+        batch = batch_for(model.head, garbage=garbage)
         parameters, mask = np.array(model(batch)), batch["mask"]
         state = model.advance(batch["frames"], mask, model.initial_state(3))
         model.compile(keras.optimizers.SGD(0.1))
@@ -115,7 +123,8 @@ def test_garbage_in_the_padding_changes_nothing(make):
 
 @pytest.mark.parametrize("make", MODELS.values(), ids=list(MODELS))
 def test_a_padded_batch_has_the_likelihoods_of_its_rows_alone(make):
-    model, batch = with_random_weights(make()), make_batch()
+    model = with_random_weights(make())
+    batch = batch_for(model.head)
     together, error = model.estimate_log_prob(batch["frames"], batch["mask"])
     for row, length in enumerate(batch["mask"].sum(axis=1)):
         alone, alone_error = model.estimate_log_prob(batch["frames"][row:row + 1, :length])
@@ -126,7 +135,8 @@ def test_a_padded_batch_has_the_likelihoods_of_its_rows_alone(make):
 
 @pytest.mark.parametrize("make", MODELS.values(), ids=list(MODELS))
 def test_generate_with_a_seed_a_row_does_not_know_its_neighbours(make):
-    model, batch = with_random_weights(make()), make_batch()
+    model = with_random_weights(make())
+    batch = batch_for(model.head)
     seeds, lengths = np.array([[1, 2], [3, 4], [5, 6]]), batch["mask"].sum(axis=1)
     together = model.generate(batch["frames"], 8, seeds, length=lengths).numpy()
     for rows in ([2, 1, 0], [1], [0, 2]):
@@ -136,7 +146,8 @@ def test_generate_with_a_seed_a_row_does_not_know_its_neighbours(make):
 
 @pytest.mark.parametrize("make", MODELS.values(), ids=list(MODELS))
 def test_step_by_step_gives_what_whole_sequences_give(make):
-    model, batch = with_random_weights(make()), make_batch(batch_size=1)
+    model = with_random_weights(make())
+    batch = batch_for(model.head, batch_size=1)
     state = model.initial_state(1)
     stepped = [model.parameters(state)]
     for frame in batch["frames"][0]:

@@ -152,6 +152,7 @@ def unroll(
     states: Sequence[tf.Tensor],
     mask: tf.Tensor | None = None,
     time_major: bool = False,
+    gaps: bool = False,
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """Run a cell over whole sequences.
 
@@ -163,8 +164,10 @@ def unroll(
         cell: the recurrence, built.
         frames: (B, T, V), T at least 1, finite where padded too.
         states: state tensors (B, S_i) before the first frame.
-        mask: True on real frames (B, T), padding at the end only. None where every frame is real.
+        mask: True on real frames (B, T), padding at the end only but for `gaps`. None where every
+            frame is real.
         time_major: whether the outputs stay as the loop leaves them, which is cheaper.
+        gaps: whether padding may be anywhere; each row's state then stands still there.
 
     Returns:
         The T outputs *before* each frame, the first one from `states`, (B, T, H), or (T, B, H)
@@ -174,7 +177,8 @@ def unroll(
     projected = cell.project_inputs(swap_time(frames))
     inputs = tf.TensorArray(projected.dtype, num_steps).unstack(projected)
     # Infinity in the padding, times the gradient zero, would be no number.
-    real = None if mask is None or cell.bounded else tf.transpose(mask)[:, :, tf.newaxis]
+    stand_still = mask is not None and (gaps or not cell.bounded)
+    real = tf.transpose(mask)[:, :, tf.newaxis] if stand_still else None
     last = [tf.convert_to_tensor(state) for state in states]
     # The states before each frame: their gradients are cheaper than those after it.
     history = [tf.TensorArray(state.dtype, num_steps, element_shape=[None, size])
@@ -193,7 +197,7 @@ def unroll(
         lambda t, *_: t < num_steps, body, (tf.constant(0), last, history),
         maximum_iterations=num_steps)
     stacked = [past.stack() for past in history]
-    if mask is not None:
+    if mask is not None and not stand_still:
         lengths = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
         ends = tf.stack([tf.minimum(lengths, num_steps - 1), tf.range(batch_size)], axis=1)
         is_whole = (lengths == num_steps)[:, tf.newaxis]

@@ -7,12 +7,12 @@ import tensorflow as tf
 
 from rnnpt.heads._ais import AISSchedule
 
-#: Name of a kind of frames -> what one such frame is, for messages.
+#: Name of a kind of frames -> what their values are, for messages.
 SUPPORTS = {
     "binary": "0 or 1",
-    "unit": "numbers from 0 to 1",
-    "real": "finite numbers",
-    "one_hot": "0 but for a single 1 a frame",
+    "unit": "from 0 to 1",
+    "real": "finite",
+    "one_hot": "0 but for a single 1 in each",
 }
 
 

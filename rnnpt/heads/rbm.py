@@ -34,6 +34,7 @@ class RBMHead(Head):
     """
 
     exact = False
+    support = "unit"
 
     def __init__(
         self,
@@ -94,7 +95,13 @@ class RBMHead(Head):
         return -(tf.reduce_sum(frames * visible_bias, axis=-1)
                  + tf.reduce_sum(tf.nn.softplus(fields), axis=-1))
 
-    def loss(self, parameters: tf.Tensor, frames: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def loss(
+        self,
+        parameters: tf.Tensor,
+        frames: tf.Tensor,
+        seed: tf.Tensor,
+        step: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """A surrogate whose gradient is that of contrastive divergence.
 
         Equation: F(v) - F(v*), v* the end of a Gibbs chain of k steps that starts at v, held
@@ -104,6 +111,7 @@ class RBMHead(Head):
             parameters: (..., V + K).
             frames: (..., V).
             seed: of the chain.
+            step: number of updates so far, in training; None elsewhere.
 
         Returns:
             One number a frame (...).

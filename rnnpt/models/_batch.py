@@ -1,9 +1,14 @@
 """What a batch of sequences is, and how its parts are told."""
 
-from collections.abc import Mapping
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
+
+from rnnpt.heads import Head
+from rnnpt.heads.head import SUPPORTS
 
 Batch = Mapping[str, tf.Tensor]
 
@@ -95,8 +100,59 @@ def add_padding(frames: tf.Tensor, mask: tf.Tensor | None) -> tuple[tf.Tensor, t
             tf.pad(mask, [[0, 0], [0, 1]]))
 
 
+def assert_support(frames: tf.Tensor, mask: tf.Tensor, head: Head) -> tf.Tensor:
+    """Frames, asserted in the graph to be such as the head gives a likelihood to.
+
+    Args:
+        frames: (B, T, V), zero where padded.
+        mask: True on real frames (B, T).
+        head: of the model.
+
+    Returns:
+        The frames.
+    """
+    wrong, values = _wrong_values(frames, mask, head)
+    check = tf.cond(
+        tf.reduce_any(wrong),
+        lambda: tf.debugging.Assert(
+            False, [f"{_rule('frames', head)}, got", tf.boolean_mask(values, wrong)[0]]),
+        tf.no_op)
+    with tf.control_dependencies([check]):
+        return tf.identity(frames)
+
+
+def check_values(x: object, head: Head) -> None:
+    """Refuse arrays with frames that a head does not know, before anything is trained on them.
+
+    Args:
+        x: one dict of arrays.
+        head: of the model.
+    """
+    batch = _check_batch(x)
+    check_frames("frames", batch["frames"], batch.get("mask"), head=head)
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn an assertion that fails in the graph into the one line that it says.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ValueError: what the assertion said.
+    """
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        found = re.search(r"assertion failed: (.*)", error.message)
+        if not found:
+            raise
+        raise ValueError(" ".join(re.findall(r"\[([^\]]*)\]", found[1]))) from error
+
+
 def check_frames(
-    name: str, frames: object, mask: object = None, length: object = None
+    name: str, frames: object, mask: object = None, length: object = None, head: Head | None = None
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Frames from outside as tensors.
 
@@ -105,13 +161,14 @@ def check_frames(
         frames: (B, T, V), anything that NumPy reads.
         mask: True on real frames (B, T); all of them where None.
         length: how many frames of each row are real (B,), in place of a mask.
+        head: what must give them a likelihood; any finite frames will do where None.
 
     Returns:
         Frames, float32 (B, T, V), zero where padded, and their mask, bool (B, T).
 
     Raises:
         ValueError: if they have another rank, the mask another shape, a length does not fit, or a
-            real frame is not finite.
+            real frame is not finite or none of the head's.
     """
     values = np.asarray(frames, np.float32)
     if values.ndim != 3:
@@ -127,7 +184,34 @@ def check_frames(
     values = np.where(real[..., np.newaxis], values, np.float32(0))
     if not np.isfinite(values).all():
         raise ValueError(f"{name} must be finite, got NaN or infinity; clean the frames first")
+    if head is not None:
+        wrong, found = _wrong_values(values, real, head)
+        if wrong.numpy().any():
+            raise ValueError(f"{_rule(name, head)}, got {found.numpy()[wrong.numpy()][0]}")
     return tf.convert_to_tensor(values), tf.convert_to_tensor(real)
+
+
+def _rule(name: str, head: Head) -> str:
+    return (f"{name} must be {SUPPORTS[head.support]} for {type(head).__name__}: change them or "
+            "take a head for such frames")
+
+
+def _wrong_values(
+    frames: tf.Tensor, mask: tf.Tensor, head: Head
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Which of some values break the head's rule, and the values; both (B, T, ...)."""
+    values = tf.convert_to_tensor(frames)
+    wrong = {
+        "binary": lambda: (values != 0) & (values != 1),
+        "unit": lambda: ~((values >= 0) & (values <= 1)),
+        "real": lambda: ~tf.math.is_finite(values),
+        "one_hot": lambda: (values != 0) & (values != 1),
+    }[head.support]()
+    if head.support == "one_hot":
+        total = tf.reduce_sum(values, axis=-1, keepdims=True)
+        values = tf.concat([values, total], axis=-1)
+        wrong = tf.concat([wrong, total != 1], axis=-1)
+    return wrong & tf.convert_to_tensor(mask)[..., tf.newaxis], values
 
 
 def _mask_of(length: np.ndarray, batch_size: int, num_steps: int) -> np.ndarray:

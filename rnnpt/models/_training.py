@@ -6,9 +6,11 @@ import keras
 import tensorflow as tf
 
 from rnnpt import numerics
-from rnnpt.cells import swap_time
-from rnnpt.heads import AISSchedule
+from rnnpt.cells import Cell, swap_time, unroll
+from rnnpt.heads import AISSchedule, Head
 from rnnpt.models import _batch
+from rnnpt.models._hidden import Carried, HiddenVariable
+from rnnpt.models._truncation import BackwardWindow
 
 #: The estimate that RBM models report during `fit`: few runs, a short schedule, and a fixed sample
 #: of the validation frames. `evaluate` on its own uses the full estimate on every frame.
@@ -25,13 +27,31 @@ class SequenceTraining(keras.Model):
     The loss that is logged is the sum over real frames divided by their number, also across the
     replicas of a strategy. Between two batches of training the last state of each row is carried
     over (truncated back-propagation, Bengio et al. 2012, section 4.1.1) where `starts` is False.
+
+    Args:
+        num_backward_steps: k2 of truncated back-propagation, at least the k1 steps of a batch: how
+            many steps back from a batch's end its gradient goes. The batch's own where None.
+        **kwargs: of `keras.Model`.
+
+    Raises:
+        ValueError: if `num_backward_steps` is no positive integer.
     """
 
     # Whether `evaluate` is called by `fit`, and whether the traced one is the cheap one.
     _in_fit = False
     _cheap = False
-    _frames_a_batch: "_Hidden"
-    _carried: "_Hidden"
+    cell: Cell
+    head: Head
+    num_visible: int | None
+
+    def __init__(self, num_backward_steps: int | None = None, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        if num_backward_steps is not None and (
+                not isinstance(num_backward_steps, int) or num_backward_steps < 1):
+            raise ValueError(
+                f"{type(self).__name__}: num_backward_steps must be a positive integer or None, "
+                f"got {num_backward_steps!r}; None goes back through one batch")
+        self.num_backward_steps = num_backward_steps
 
     def fit(self, x: object = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """`keras.Model.fit` on batches of sequences.
@@ -46,7 +66,8 @@ class SequenceTraining(keras.Model):
             for RBM heads the cheap estimate on at most 500 validation frames.
 
         Raises:
-            ValueError: if `compile` was given a loss or metrics, which would count for nothing.
+            ValueError: if `compile` was given a loss or metrics, which would count for nothing;
+                or if the batches hold frames that the head does not know.
         """
         if getattr(self, "loss", None) is not None or self._compile_metrics is not None:
             raise ValueError(
@@ -54,11 +75,14 @@ class SequenceTraining(keras.Model):
                 "has its loss, and fit reports log_likelihood")
         with self.distribute_strategy.scope():
             self.build_for(_batch.width(x))
+        if not isinstance(x, tf.data.Dataset):
+            _batch.check_values(x, self.head)
         # Keras warns that it does not shuffle a dataset; ours are shuffled by their own seed.
         kwargs.setdefault("shuffle", not isinstance(x, tf.data.Dataset))
         self._in_fit = True
         try:
-            return super().fit(x, *args, **kwargs)
+            with _batch.plain_errors():
+                return super().fit(x, *args, **kwargs)
         finally:
             self._in_fit = False
 
@@ -72,6 +96,9 @@ class SequenceTraining(keras.Model):
 
         Returns:
             "loss" and "log_likelihood", as Keras gives them; the full estimate outside `fit`.
+
+        Raises:
+            ValueError: if the batches hold frames that the head does not know.
         """
         with self.distribute_strategy.scope():
             self.build_for(_batch.width(x))
@@ -82,14 +109,15 @@ class SequenceTraining(keras.Model):
             num_batches = kwargs.get("steps") or _batch.num_batches(x, kwargs.get("batch_size"))
             self._frames_a_batch.assign(
                 max(1, CHEAP_NUM_FRAMES // (num_batches * self._num_replicas)))
-        return super().evaluate(x, *args, **kwargs)
+        with _batch.plain_errors():
+            return super().evaluate(x, *args, **kwargs)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """What `fit` resets at each epoch."""
         if not self.built:
             return []
-        return [self._loss_mean, self._log_likelihood_mean]
+        return [self._loss_mean, self._log_likelihood_mean, self._activity_mean]
 
     def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: `fit` has built the model. Keras would average a batch, masks included."""
@@ -104,22 +132,24 @@ class SequenceTraining(keras.Model):
             The running "loss", and "log_likelihood" where it is exact.
         """
         frames, mask, starts = _batch.unpack_batch(data)
-        seed = numerics.fold_in(
-            numerics.fold_in(numerics.as_seed(self.seed), _TRAIN), self.optimizer.iterations)
+        frames = _batch.assert_support(frames, mask, self.head)
+        step = self.optimizer.iterations
+        seed = numerics.fold_in(numerics.fold_in(numerics.as_seed(self.seed), _TRAIN), step)
         if self._num_replicas > 1:
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             seed = numerics.fold_in(seed, replica)
         with tf.GradientTape() as tape:
-            parameters, state = self._predict(frames, mask, self._carried_state(starts))
+            outputs, mask = self._unroll(frames, mask, starts), tf.transpose(mask)
             total, count = self._total_loss(
-                parameters, swap_time(frames), tf.transpose(mask), seed)
+                self.readout(outputs), swap_time(frames), mask, seed, step)
+            activity = self._total_activity(outputs, mask)
             penalty = tf.add_n(self.losses) if self.losses else 0.0
-            loss = total / self._over_replicas(count) + penalty / self._num_replicas
+            loss = ((total + activity) / self._over_replicas(count)
+                    + penalty / self._num_replicas)
             scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables))
-        self._carried.assign(tf.stop_gradient(numerics.pack(state)))
-        return self._log(total, count, penalty)
+        return self._log(total, count, activity, penalty)
 
     def test_step(self, data: _batch.Batch) -> dict[str, tf.Tensor]:
         """The figures of one batch, each row from the learned initial state.
@@ -131,29 +161,44 @@ class SequenceTraining(keras.Model):
             The running "loss" and "log_likelihood".
         """
         frames, mask, _ = _batch.unpack_batch(data)
+        frames = _batch.assert_support(frames, mask, self.head)
         # The frames so far tell the batches apart, so that their estimates err independently.
         seed = numerics.fold_in(
             numerics.fold_in(numerics.as_seed(self.seed), _TEST), self._loss_mean.count)
-        parameters, _ = self._predict(frames, mask, self.initial_state(tf.shape(frames)[0]))
-        frames, mask = swap_time(frames), tf.transpose(mask)
+        outputs, _ = unroll(
+            self.cell, frames, self.initial_state(tf.shape(frames)[0]), mask, time_major=True)
+        parameters, frames, mask = self.readout(outputs), swap_time(frames), tf.transpose(mask)
         total, count = self._total_loss(parameters, frames, mask, seed)
-        logs = self._log(total, count)
+        logs = self._log(total, count, self._total_activity(outputs, mask))
         if not self.head.exact:
             logs["log_likelihood"] = self._log_estimate(parameters, frames, mask, seed)
         return logs
 
     def _total_loss(
-        self, parameters: tf.Tensor, frames: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor
+        self,
+        parameters: tf.Tensor,
+        frames: tf.Tensor,
+        mask: tf.Tensor,
+        seed: tf.Tensor,
+        step: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Sum of the loss over real frames, and their number; everything time-major."""
         count = tf.reduce_sum(tf.cast(mask, tf.float32))
         if self.head.exact:
             # Cheaper than picking the real frames out, which chains of draws are not.
-            return numerics.masked_sum(self.head.loss(parameters, frames, seed), mask), count
+            losses = self.head.loss(parameters, frames, seed, step)
+            return numerics.masked_sum(losses, mask), count
         places = tf.where(mask)
         losses = self.head.loss(
-            tf.gather_nd(parameters, places), tf.gather_nd(frames, places), seed)
+            tf.gather_nd(parameters, places), tf.gather_nd(frames, places), seed, step)
         return tf.reduce_sum(losses), count
+
+    def _total_activity(self, outputs: tf.Tensor, mask: tf.Tensor) -> float | tf.Tensor:
+        """The cell's penalty on its outputs (T, B, H), summed over real frames."""
+        if not self.cell.activity_l1:
+            return 0.0
+        size = tf.reduce_sum(tf.abs(outputs), axis=-1)
+        return self.cell.activity_l1 * numerics.masked_sum(size, mask)
 
     def _over_replicas(self, count: tf.Tensor) -> tf.Tensor:
         """The number of frames in all replicas, at least 1."""
@@ -162,18 +207,26 @@ class SequenceTraining(keras.Model):
         return tf.maximum(count, 1.0)
 
     def _log(
-        self, total: tf.Tensor, count: tf.Tensor, penalty: float | tf.Tensor = 0.0
+        self,
+        total: tf.Tensor,
+        count: tf.Tensor,
+        activity: float | tf.Tensor,
+        penalty: float | tf.Tensor = 0.0,
     ) -> dict[str, tf.Tensor]:
         if self._num_replicas > 1:
             # Keras averages the logs of replicas, however many frames each has, where some of the
             # metrics are not among the logs.
-            total, count = tf.distribute.get_replica_context().all_reduce("SUM", [total, count])
-        mean = total / tf.maximum(count, 1.0)
-        self._loss_mean.update_state(mean + penalty, count)
+            total, activity, count = tf.distribute.get_replica_context().all_reduce(
+                "SUM", [total, tf.convert_to_tensor(activity), count])
+        mean, activity = (value / tf.maximum(count, 1.0) for value in (total, activity))
+        self._loss_mean.update_state(mean + activity + penalty, count)
         logs = {"loss": self._loss_mean.result()}
         if self.head.exact:
             self._log_likelihood_mean.update_state(-mean, count)
             logs["log_likelihood"] = self._log_likelihood_mean.result()
+        if self.cell.activity_l1:
+            self._activity_mean.update_state(activity, count)
+            logs["activity_penalty"] = self._activity_mean.result()
         return logs
 
     def _log_estimate(
@@ -195,39 +248,30 @@ class SequenceTraining(keras.Model):
         """Variables that are neither trained, saved nor exported."""
         self._loss_mean = keras.metrics.Mean("loss")
         self._log_likelihood_mean = keras.metrics.Mean("log_likelihood")
-        self._frames_a_batch = _Hidden(tf.Variable(CHEAP_NUM_FRAMES, trainable=False))
+        self._activity_mean = keras.metrics.Mean("activity_penalty")
+        self._frames_a_batch = HiddenVariable(tf.Variable(CHEAP_NUM_FRAMES, trainable=False))
         self._num_replicas = self.distribute_strategy.num_replicas_in_sync
-        self._carried = _Hidden(tf.Variable(
-            tf.zeros([0, sum(self.state_sizes)]), trainable=False,
-            shape=[None, sum(self.state_sizes)],
-            synchronization=tf.VariableSynchronization.ON_READ,
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA))
+        self._carried = Carried(sum(self.state_sizes))
+        if self.num_backward_steps is not None:
+            self._window = BackwardWindow(
+                self.num_backward_steps, self.num_visible, self.state_sizes)
 
-    def _carried_state(self, starts: tf.Tensor) -> list[tf.Tensor]:
-        """State before the first frame of a batch: the last one's, the learned one at starts."""
+    def _unroll(self, frames: tf.Tensor, mask: tf.Tensor, starts: tf.Tensor) -> tf.Tensor:
+        """The outputs before each frame of a training batch (T, B, H)."""
+        if self.num_backward_steps is not None:
+            return self._window.unroll(self.cell, frames, mask, starts)
         initial = self.initial_state(tf.shape(starts)[0])
-        carried = self._carried.value
-        check = tf.debugging.assert_equal(
-            tf.logical_or(tf.shape(carried)[0] == tf.shape(starts)[0], tf.reduce_all(starts)),
-            True, "starts must be True in the first batch and where the batch size changes: there "
-            "is no state to go on from")
-        # Else the sizes that do not match may be told of first, in TensorFlow's words.
-        with tf.control_dependencies([check]):
-            carried = tf.cond(
-                tf.reduce_all(starts), lambda: tf.zeros_like(numerics.pack(initial)),
-                lambda: carried)
-        carried = tf.ensure_shape(carried, [None, sum(self.state_sizes)])
-        return [tf.where(starts[:, tf.newaxis], learned, old)
-                for learned, old in zip(initial, numerics.unpack(carried, self.state_sizes))]
+        carried = numerics.unpack(self._carried.read(starts), self.state_sizes)
+        state = [tf.where(starts[:, tf.newaxis], learned, old)
+                 for learned, old in zip(initial, carried)]
+        outputs, state = unroll(self.cell, frames, state, mask, time_major=True)
+        self._carried.assign(tf.stop_gradient(numerics.pack(state)))
+        return outputs
 
+    def get_config(self) -> dict[str, object]:
+        """What every model's constructor takes.
 
-class _Hidden:
-    """A variable out of sight of Keras and of checkpoints."""
-
-    def __init__(self, variable: tf.Variable) -> None:
-        self._variable = variable
-        self.assign = variable.assign
-
-    @property
-    def value(self) -> tf.Tensor:
-        return self._variable.read_value()
+        Returns:
+            A JSON-ready dictionary.
+        """
+        return {**super().get_config(), "num_backward_steps": self.num_backward_steps}

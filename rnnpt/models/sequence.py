@@ -11,6 +11,7 @@ from rnnpt import numerics
 from rnnpt.cells import Cell, swap_time, unroll
 from rnnpt.heads import AISSchedule, Head
 from rnnpt.models._batch import Batch, add_padding, check_frames, unpack_batch
+from rnnpt.models._generation import check_request, draw_frames
 from rnnpt.models._training import SequenceTraining
 
 
@@ -85,14 +86,8 @@ class SequenceModel(SequenceTraining):
                     f"frames must be {self.num_visible} wide, as the model was built, got "
                     f"{num_visible}; give frames of that width or make a new model")
             return
+        self._build_parts(num_visible)
         self.num_visible = num_visible
-        for part in (self.cell, self.head):
-            if not part.built:  # Keras builds the parts of a model that it loads.
-                part.build((None, num_visible))
-        self.readout = keras.layers.Dense(
-            self.head.num_parameters(num_visible), kernel_initializer=self.readout_initializer,
-            name="readout")
-        self.readout.build((None, self.cell.output_size))
         self._make_carried_state()
         self.built = True
 
@@ -123,8 +118,9 @@ class SequenceModel(SequenceTraining):
         frames, mask, _ = unpack_batch(batch)
         self.build_for(frames.shape[-1])
         frames, mask = add_padding(frames, mask)
-        parameters, _ = self._predict(frames, mask, self.initial_state(tf.shape(frames)[0]))
-        return swap_time(parameters)[:, :-1]
+        outputs, _ = unroll(
+            self.cell, frames, self.initial_state(tf.shape(frames)[0]), mask, time_major=True)
+        return swap_time(self.readout(outputs))[:, :-1]
 
     @property
     def state_sizes(self) -> list[int]:
@@ -214,7 +210,7 @@ class SequenceModel(SequenceTraining):
         Returns:
             Nats in total (B,), and their standard errors (B,), 0 where exact.
         """
-        frames, mask = check_frames("frames", frames, mask)
+        frames, mask = check_frames("frames", frames, mask, head=self.head)
         self.build_for(frames.shape[-1])
         return self._estimate(frames, mask, numerics.as_seed(seed), schedule)
 
@@ -240,23 +236,13 @@ class SequenceModel(SequenceTraining):
 
         Raises:
             ValueError: if `num_steps` is negative, `temperature` is not positive, `length` is
-                not within the prime, or there is neither a prime nor a built model to tell the
-                width.
+                not within the prime, a frame is none that the head knows, or there is neither a
+                prime nor a built model to tell the width.
         """
-        if num_steps < 0:
-            raise ValueError(
-                f"num_steps must not be negative, got {num_steps}; give the frames to draw")
-        if not 0 < temperature < float("inf"):
-            raise ValueError(
-                f"temperature must be a positive number, got {temperature}; 1 samples the model "
-                "as it was trained")
-        if prime is None and self.num_visible is None:
-            raise ValueError(
-                "prime must be frames while the model is not built, got None; fit it first or "
-                "call build_for(num_visible)")
+        check_request(prime, num_steps, temperature, self.num_visible)
         if prime is None:
             prime = np.zeros([1, 0, self.num_visible], np.float32)
-        prime, mask = check_frames("prime", prime, length=length)
+        prime, mask = check_frames("prime", prime, length=length, head=self.head)
         self.build_for(prime.shape[-1])
         batch_size = prime.shape[0]
         return self._generate(
@@ -278,26 +264,7 @@ class SequenceModel(SequenceTraining):
             Frames (B, max num_steps, V), zero from a row's own end on; and each row's state after
             its last frame.
         """
-        longest = tf.maximum(tf.reduce_max(num_steps), 0)
-        frames = tf.TensorArray(
-            tf.float32, tf.maximum(longest, 1), element_shape=[None, self.num_visible])
-        # TensorFlow cannot stack an array of nothing, when no row draws.
-        frames = frames.write(0, tf.zeros([tf.shape(num_steps)[0], self.num_visible]))
-
-        def body(
-            t: tf.Tensor, state: list[tf.Tensor], frames: tf.TensorArray
-        ) -> tuple[tf.Tensor, list[tf.Tensor], tf.TensorArray]:
-            here = (t < num_steps)[:, tf.newaxis]
-            frame = self.head.sample(self.parameters(state), numerics.fold_in(seed, t), temperature)
-            frame = tf.where(here, frame, tf.zeros_like(frame))
-            advanced = self.step(frame, state)[1]
-            state = [tf.where(here, new, old) for new, old in zip(advanced, state)]
-            return t + 1, state, frames.write(t, frame)
-
-        _, state, frames = tf.while_loop(
-            lambda t, *_: t < longest, body, (tf.constant(0), state, frames),
-            maximum_iterations=longest, parallel_iterations=1)
-        return tf.transpose(frames.stack()[:longest], [1, 0, 2]), state
+        return draw_frames(self, state, num_steps, seed, temperature)
 
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.
@@ -346,12 +313,15 @@ class SequenceModel(SequenceTraining):
         if num_visible is not None:
             self.build_for(num_visible)
 
-    def _predict(
-        self, frames: tf.Tensor, mask: tf.Tensor | None, state: list[tf.Tensor]
-    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Parameters of each frame, time-major (T, B, P), and the state after the last real one."""
-        outputs, state = unroll(self.cell, frames, state, mask, time_major=True)
-        return self.readout(outputs), state
+    def _build_parts(self, num_visible: int) -> None:
+        """Build the cell and the head, and the readout from outputs (..., H) to parameters."""
+        for part in (self.cell, self.head):
+            if not part.built:  # Keras builds the parts of a model that it loads.
+                part.build((None, num_visible))
+        self.readout = keras.layers.Dense(
+            self.head.num_parameters(num_visible), kernel_initializer=self.readout_initializer,
+            name="readout")
+        self.readout.build((None, self.cell.output_size))
 
     def _estimate_log_prob(
         self, frames: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, schedule: AISSchedule | None

@@ -137,10 +137,10 @@ def test_evaluation_leaves_the_carried_state_alone():
 def test_a_batch_that_goes_on_from_nothing_is_refused():
     model = frozen_in_time(models.RNN(4))
     batch = {**make_batch(), "starts": np.array([True, False, True])}
-    with pytest.raises(tf.errors.InvalidArgumentError, match="starts must be True in the first"):
+    with pytest.raises(ValueError, match="starts must be True in the first.* got starts of 1 0 1$"):
         fit(model, batch)
     fit(model, make_batch(4))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="where the batch size changes"):
+    with pytest.raises(ValueError, match="where the batch size changes"):
         fit(model, batch)
 
 
