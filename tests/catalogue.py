@@ -14,6 +14,8 @@ from rnnpt import cells, heads, models
 NUM_VISIBLE = 5
 
 CELLS: dict[str, Callable[..., cells.Cell]] = {
+    "HMMCell": lambda **kwargs: cells.HMMCell(
+        4, emission_initializer=keras.initializers.RandomNormal(seed=1), **kwargs),
     "RTRBMCell": lambda **kwargs: cells.RTRBMCell(
         4, kernel_initializer=keras.initializers.RandomNormal(seed=1),
         recurrent_kernel_initializer=keras.initializers.RandomNormal(seed=2), **kwargs),
@@ -24,13 +26,20 @@ CELLS: dict[str, Callable[..., cells.Cell]] = {
 
 HEADS: dict[str, Callable[..., heads.Head]] = {
     "BernoulliHead": heads.BernoulliHead,
+    "BernoulliMixtureHead": lambda **kwargs: heads.BernoulliMixtureHead(
+        3, component_initializer=keras.initializers.RandomNormal(seed=1), **kwargs),
+    "NADEHead": lambda **kwargs: heads.NADEHead(
+        3, num_mean_samples=4, kernel_initializer=keras.initializers.RandomNormal(seed=7),
+        decoder_initializer=keras.initializers.RandomNormal(seed=8), **kwargs),
     "RBMHead": lambda **kwargs: heads.RBMHead(
         3, num_gibbs_steps=2, num_sampling_steps=4,
         kernel_initializer=keras.initializers.RandomNormal(seed=2), **kwargs),
 }
 
 MODELS: dict[str, Callable[[], models.SequenceModel]] = {
+    "HMM": lambda: models.HMM(3, seed=7),
     "RNN": lambda: models.RNN(4, activation="sigmoid", seed=3),
+    "RNNNADE": lambda: models.RNNNADE(3, num_recurrent=4, activation="sigmoid", seed=7),
     "RNNRBM": lambda: models.RNNRBM(
         3, num_recurrent=4, num_gibbs_steps=2, activation="relu", seed=4),
     "RTRBM": lambda: models.RTRBM(3, num_gibbs_steps=2, seed=4),

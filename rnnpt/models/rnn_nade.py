@@ -1,0 +1,68 @@
+"""The RNN-NADE: a recurrent network that sets the biases of a NADE at each step."""
+
+import keras
+
+from rnnpt.cells import SimpleCell
+from rnnpt.heads import NADEHead
+from rnnpt.models._training import SequenceTraining
+from rnnpt.models.sequence import SequenceModel
+
+
+@keras.saving.register_keras_serializable(package="rnnpt")
+class RNNNADE(SequenceModel):
+    """A recurrent network that sets the biases of a NADE at each step.
+
+    Use it for polyphony: chords as with the RNN-RBM, and a likelihood that is exact, in training
+    and in evaluation. For another recurrence, such as an LSTM, give its cell and a `NADEHead` to
+    `SequenceModel`.
+
+    Equation: h_t = activation(W_2 v_t + W_3 h_(t-1) + b_h); at step t the NADE has the visible
+    bias b_v + W'' h_(t-1) and the hidden bias b_h + W' h_(t-1), and one kernel and one decoder for
+    all steps.
+
+    Args:
+        num_hidden: K, hidden units of the NADE.
+        num_recurrent: H, recurrent units.
+        activation: of the recurrent units.
+        seed: of the initial weights, and of everything random in training.
+        **kwargs: of `keras.Model`.
+
+    Example:
+        >>> model = RNNNADE(num_hidden=6, num_recurrent=4)
+        >>> model.build_for(num_visible=8)
+        >>> tuple(model.head.decoder.shape)
+        (8, 6)
+
+    Source: Boulanger-Lewandowski et al. 2012; Bengio et al. 2012, sections 3.3 and 4.1.
+    """
+
+    def __init__(
+        self,
+        num_hidden: int = 150,
+        num_recurrent: int = 100,
+        activation: str = "tanh",
+        seed: int = 0,
+        **kwargs: object,
+    ) -> None:
+        cell = SimpleCell(
+            num_recurrent, activation,
+            kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
+            recurrent_kernel_initializer=keras.initializers.Orthogonal(seed=seed + 1))
+        head = NADEHead(
+            num_hidden,
+            kernel_initializer=keras.initializers.GlorotNormal(seed=seed + 2),
+            decoder_initializer=keras.initializers.GlorotNormal(seed=seed + 3))
+        # W' and W'' start near zero, so that the NADE begins as one NADE for all steps.
+        readout = keras.initializers.RandomNormal(stddev=0.01, seed=seed + 4)
+        super().__init__(cell, head, seed=seed, readout_initializer=readout, **kwargs)
+        self._config = {
+            "num_hidden": num_hidden, "num_recurrent": num_recurrent, "activation": activation,
+            "seed": seed}
+
+    def get_config(self) -> dict[str, object]:
+        """Everything the constructor takes.
+
+        Returns:
+            A JSON-ready dictionary.
+        """
+        return {**SequenceTraining.get_config(self), **self._config}
