@@ -42,7 +42,7 @@ class SequenceTraining(keras.Model):
     _cheap = False
     cell: Cell
     head: Head
-    num_visible: int | None
+    num_visible: Any
 
     def __init__(self, num_backward_steps: int | None = None, **kwargs: object) -> None:
         super().__init__(**kwargs)

@@ -57,14 +57,19 @@ class BackwardWindow:
             cell, past[:, :num_steps], state, past_mask[:, :num_steps], gaps=True)
         is_initial &= ~tf.reduce_any(past_mask[:, :num_steps], axis=1)
         state = [tf.where(is_initial[:, tf.newaxis], one, tf.stop_gradient(one)) for one in state]
-        window = tf.concat([past[:, num_steps:], frames], axis=1)
-        window_mask = tf.concat([past_mask[:, num_steps:], mask], axis=1)
+        window = self._cut(tf.concat([past[:, num_steps:], frames], axis=1))
+        window_mask = self._cut(tf.concat([past_mask[:, num_steps:], mask], axis=1))
         outputs, _ = unroll(cell, window, state, window_mask, time_major=True, gaps=True)
         self._frames.assign(tf.stop_gradient(window))
         self._mask.assign(tf.cast(window_mask, tf.float32))
         self._state.assign(tf.stop_gradient(numerics.pack(state)))
         self._is_initial.assign(tf.cast(is_initial, tf.float32))
         return outputs[-num_steps:]
+
+    def _cut(self, values: tf.Tensor) -> tf.Tensor:
+        """The window's length, which is known when the graph is made only if it is said."""
+        return tf.ensure_shape(
+            values[:, -self.num_steps:], [None, self.num_steps, *values.shape[2:]])
 
     def _before(
         self, cell: Cell, starts: tf.Tensor
