@@ -19,9 +19,14 @@ CELLS: dict[str, Callable[..., cells.Cell]] = {
     "RTRBMCell": lambda **kwargs: cells.RTRBMCell(
         4, kernel_initializer=keras.initializers.RandomNormal(seed=1),
         recurrent_kernel_initializer=keras.initializers.RandomNormal(seed=2), **kwargs),
+    "ReservoirCell": lambda **kwargs: cells.ReservoirCell(
+        4, num_connections=2, integration=0.5, integrating_share=0.5, seed=11, **kwargs),
     "SimpleCell": lambda **kwargs: cells.SimpleCell(
         4, "relu", kernel_initializer=keras.initializers.RandomNormal(seed=1),
         recurrent_kernel_initializer="identity", **kwargs),
+    "WindowCell": lambda **kwargs: cells.WindowCell(
+        4, order=2, kernel_initializer=keras.initializers.RandomNormal(seed=1),
+        window_initializer=keras.initializers.RandomNormal(seed=2), **kwargs),
 }
 
 HEADS: dict[str, Callable[..., heads.Head]] = {
@@ -46,6 +51,7 @@ MODELS: dict[str, Callable[[], models.SequenceModel]] = {
     "SequenceModel": lambda: models.SequenceModel(
         CELLS["SimpleCell"](), HEADS["BernoulliHead"](), seed=5,
         readout_initializer=keras.initializers.RandomNormal(seed=6)),
+    "TRBM": lambda: models.TRBM(3, order=2, num_gibbs_steps=2, seed=4),
 }
 
 
