@@ -1,5 +1,6 @@
 """Stateless tensor maths: log-probabilities of logits, masked sums, packed states, seeded noise."""
 
+import math
 import numbers
 from collections.abc import Callable, Sequence
 
@@ -23,6 +24,24 @@ def bernoulli_log_prob(logits: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
         Nats a frame (...).
     """
     return -tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(frames, logits), axis=-1)
+
+
+def bernoulli_log_probs(logits: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+    """Log-likelihood of binary frames under each of several products of Bernoullis.
+
+    Equation: for each s, sum over v of frames logits_s - log(1 + exp(logits_s)), which is
+    `bernoulli_log_prob` of every pair, for all of them in one matrix product.
+
+    Args:
+        logits: log-odds of each unit (S, V).
+        frames: what was observed (..., V), in {0, 1}.
+
+    Returns:
+        Nats a frame (..., S).
+    """
+    logits = tf.convert_to_tensor(logits)
+    products = tf.tensordot(frames, logits, axes=[[-1], [1]])
+    return products - tf.reduce_sum(tf.nn.softplus(logits), axis=-1)
 
 
 def masked_sum(values: tf.Tensor, mask: tf.Tensor, axis: int | None = None) -> tf.Tensor:
@@ -112,6 +131,22 @@ def uniform(seed: tf.Tensor, shape: Sequence[int | tf.Tensor] | tf.Tensor) -> tf
     return tf.reshape(drawn, shape)
 
 
+def normal(seed: tf.Tensor, shape: Sequence[int | tf.Tensor] | tf.Tensor) -> tf.Tensor:
+    """Standard normal numbers as a function of the seed alone, by Box and Muller's transform.
+
+    Equation: sqrt(-2 log(1 - u)) cos(2 pi w), u and w uniform in [0, 1).
+
+    Args:
+        seed: int32 (2,) for one stream over the whole shape, or (B, 2) for one a row.
+        shape: the shape to draw; with one seed a row its first size is B.
+
+    Returns:
+        float32 numbers of that shape, within 6 of zero: a uniform number has 23 bits.
+    """
+    pairs = uniform(seed, tf.concat([shape, [2]], axis=0))
+    return tf.sqrt(-2.0 * tf.math.log1p(-pairs[..., 0])) * tf.cos(2 * math.pi * pairs[..., 1])
+
+
 def uniform_steps(
     seed: tf.Tensor, num_steps: int, shape: Sequence[int | tf.Tensor]
 ) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -146,6 +181,22 @@ def bernoulli_sample(logits: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
         Draws in {0, 1}, of the dtype of `logits`.
     """
     return tf.cast(uniforms < tf.sigmoid(logits), logits.dtype)
+
+
+def categorical_sample(logits: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+    """Draws of one of several, by inverting the cumulative distribution.
+
+    Args:
+        logits: log-probabilities of the S choices (..., S), up to a constant.
+        uniforms: numbers in [0, 1), one a draw (...).
+
+    Returns:
+        Choices from 0 to S - 1, int32 (...); never one of probability zero.
+    """
+    ladder = tf.cumsum(tf.nn.softmax(logits), axis=-1)
+    heights = tf.cast(uniforms, ladder.dtype)[..., tf.newaxis]
+    # Relative to the last rung: rounding must not lift a draw above it.
+    return tf.reduce_sum(tf.cast(ladder <= heights * ladder[..., -1:], tf.int32), axis=-1)
 
 
 def as_seed(seed: int | Sequence[int] | tf.Tensor) -> tf.Tensor:
