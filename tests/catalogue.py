@@ -16,6 +16,10 @@ NUM_VISIBLE = 5
 CELLS: dict[str, Callable[..., cells.Cell]] = {
     "HMMCell": lambda **kwargs: cells.HMMCell(
         4, emission_initializer=keras.initializers.RandomNormal(seed=1), **kwargs),
+    "LSTMCell": lambda **kwargs: cells.LSTMCell(
+        4, 2, kernel_initializer=keras.initializers.RandomNormal(seed=1),
+        recurrent_kernel_initializer=keras.initializers.Orthogonal(seed=2),
+        gate_kernel_initializer=keras.initializers.Orthogonal(seed=3), **kwargs),
     "RTRBMCell": lambda **kwargs: cells.RTRBMCell(
         4, kernel_initializer=keras.initializers.RandomNormal(seed=1),
         recurrent_kernel_initializer=keras.initializers.RandomNormal(seed=2), **kwargs),
@@ -42,6 +46,7 @@ HEADS: dict[str, Callable[..., heads.Head]] = {
 }
 
 MODELS: dict[str, Callable[[], models.SequenceModel]] = {
+    "EchoStateNetwork": lambda: models.EchoStateNetwork(4, integration=0.2, seed=3),
     "HMM": lambda: models.HMM(3, seed=7),
     "RNN": lambda: models.RNN(4, activation="sigmoid", seed=3),
     "RNNNADE": lambda: models.RNNNADE(3, num_recurrent=4, activation="sigmoid", seed=7),

@@ -9,6 +9,6 @@ from rnnpt.cells.simple import SimpleCell
 from rnnpt.cells.window import WindowCell
 
 __all__ = [
-    "Cell", "HMMCell", "LSTMCell", "RTRBMCell", "ReservoirCell", "SimpleCell", "WindowCell", "swap_time",
-    "unroll",
+    "Cell", "HMMCell", "LSTMCell", "RTRBMCell", "ReservoirCell", "SimpleCell", "WindowCell",
+    "swap_time", "unroll",
 ]
