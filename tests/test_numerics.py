@@ -112,3 +112,35 @@ def test_no_rows_draw_nothing():
 
     assert draw(tf.zeros([0, 2], tf.int32), 5).shape == (0, 3, 5)
     assert draw(tf.zeros([2, 2], tf.int32), 5).shape == (2, 3, 5)
+
+
+def test_categorical_sample_inverts_the_cumulative_distribution():
+    # Cumulative 0, 0.5, 0.5, 0.75, 1: the first and the third choice have no chance.
+    logits = np.array([-1e4, np.log(2.0), -1e4, 0.0, 0.0])
+    uniforms = np.array([0.0, 0.25, 0.49, 0.51, 0.74, 0.76, 1 - 2**-24])
+    drawn = numerics.categorical_sample(np.tile(logits, [7, 1]), uniforms)
+    np.testing.assert_array_equal(drawn, [1, 1, 1, 3, 3, 4, 4])
+
+
+def test_categorical_sample_never_goes_past_the_last_choice_that_has_a_chance():
+    # 10,000 equal float32 steps do not add up to 1 exactly, and two choices have no chance.
+    logits = tf.concat([[-1e4], tf.zeros([10_000]), [-1e4]], axis=0)[tf.newaxis]
+    drawn = numerics.categorical_sample(tf.tile(logits, [2, 1]), [0.0, 1 - 2.0**-24])
+    np.testing.assert_array_equal(drawn, [1, 10_000])
+
+
+def test_normal_has_the_moments_of_a_standard_normal():
+    # 200,000 numbers: five standard errors of the moments 0, 1, 0, 3 and of the covariance.
+    numbers = numerics.normal((1, 2), [100_000, 2]).numpy().astype(np.float64)
+    errors = np.sqrt(np.array([1, 2, 15, 96]) / 200_000)
+    moments = [np.mean(numbers ** power) for power in (1, 2, 3, 4)]
+    assert (np.abs(np.array(moments) - [0, 1, 0, 3]) < 5 * errors).all()
+    assert abs(np.mean(numbers[:, 0] * numbers[:, 1])) < 5 / np.sqrt(100_000)
+    assert np.isfinite(numbers).all()
+
+
+def test_normal_with_a_seed_a_row_does_not_know_its_neighbours():
+    seeds = tf.constant([[1, 2], [3, 4], [5, 6]])
+    together = numerics.normal(seeds, [3, 7])
+    np.testing.assert_array_equal(numerics.normal(seeds[1:2], [1, 7])[0], together[1])
+    assert len(np.unique(together)) == 21
