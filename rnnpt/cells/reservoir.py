@@ -1,5 +1,7 @@
 """The reservoir: a recurrence that is drawn once and not trained."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -50,7 +52,7 @@ class ReservoirCell(Cell):
         integration: float = 0.0,
         integrating_share: float = 1.0,
         seed: int = 0,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         super().__init__(state_sizes=[units], **kwargs)
         if not 0 <= integration < 1:
