@@ -1,13 +1,15 @@
 """The recurrence of the RTRBM: the hidden means of an RBM, passed on."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
-from rnnpt.cells.cell import Cell
+from rnnpt.cells._tied import TiedCell
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
-class RTRBMCell(Cell):
+class RTRBMCell(TiedCell):
     """The mean-field hidden units of a recurrent temporal RBM, with a learned start.
 
     Use it through `models.RTRBM`, where its kernel is the RBM's too; on its own it is a sigmoid
@@ -35,7 +37,7 @@ class RTRBMCell(Cell):
         kernel_initializer: object = None,
         recurrent_kernel_initializer: object = None,
         bias_initializer: object = "zeros",
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         super().__init__(state_sizes=[units], **kwargs)
         self.units = units
@@ -44,26 +46,6 @@ class RTRBMCell(Cell):
         self.recurrent_kernel_initializer = keras.initializers.get(
             recurrent_kernel_initializer or keras.initializers.RandomNormal(stddev=0.005))
         self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.kernel: keras.Variable | None = None
-
-    def tie(self, kernel: keras.Variable) -> None:
-        """Take another layer's kernel in place of an own one.
-
-        Args:
-            kernel: W (V, K), of a layer that is built.
-
-        Raises:
-            ValueError: if the cell is built, or the kernel has another number of columns.
-        """
-        if self.built:
-            raise ValueError(
-                f"RTRBMCell: kernel must be tied before build, got a cell {self.name} that is "
-                "built; tie it first")
-        if kernel.shape[-1] != self.units:
-            raise ValueError(
-                f"RTRBMCell: kernel must have units={self.units} columns, got "
-                f"{tuple(kernel.shape)}; give both layers as many hidden units")
-        self.kernel = kernel
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the bias and the kernels, but for one that is tied.
@@ -71,10 +53,7 @@ class RTRBMCell(Cell):
         Args:
             input_shape: shape of the frames (..., V).
         """
-        if self.kernel is None:
-            self.kernel = self.add_weight(
-                name="kernel", shape=(input_shape[-1], self.units),
-                initializer=self.kernel_initializer)
+        self._make_kernel(input_shape[-1])
         self.recurrent_kernel = self.add_weight(
             name="recurrent_kernel", shape=(self.units, self.units),
             initializer=self.recurrent_kernel_initializer)

@@ -6,6 +6,7 @@ import tensorflow as tf
 from rnnpt.cells import RTRBMCell
 from rnnpt.heads import RBMHead
 from rnnpt.models._training import SequenceTraining
+from rnnpt.models._visible_bias import VisibleBias
 from rnnpt.models.sequence import SequenceModel
 
 
@@ -76,44 +77,28 @@ class RTRBM(SequenceModel):
         self.head.build((None, num_visible))
         self.cell.tie(self.head.kernel)
         self.cell.build((None, num_visible))
-        self.readout = _Readout(
-            self.cell, num_visible, self.readout_initializer if self.dynamic_visible_bias else None,
-            bias_initializer=_small(self.seed + 4))
+        visible_bias = VisibleBias(
+            num_visible, self.readout_initializer if self.dynamic_visible_bias else None,
+            bias_initializer=_small(self.seed + 4), name="visible_bias", dtype=self.cell.dtype)
+        self.readout = _Readout(self.cell, visible_bias)
         self.readout.build((None, self.cell.output_size))
 
 
 class _Readout(keras.layers.Layer):
     """The biases of the next frame's RBM, from the hidden means and the cell's own weights."""
 
-    def __init__(
-        self,
-        cell: RTRBMCell,
-        num_visible: int,
-        kernel_initializer: object | None,
-        bias_initializer: object,
-    ) -> None:
+    def __init__(self, cell: RTRBMCell, visible_bias: VisibleBias) -> None:
         super().__init__(name="readout", dtype=cell.dtype)
         self.cell = cell
-        self.num_visible = num_visible
-        self.kernel_initializer = kernel_initializer
-        self.bias_initializer = bias_initializer
+        self.visible_bias = visible_bias
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.visible_bias = self.add_weight(
-            name="visible_bias", shape=(self.num_visible,), initializer=self.bias_initializer)
-        self.visible_kernel = None if self.kernel_initializer is None else self.add_weight(  # W''
-            name="visible_kernel", shape=(input_shape[-1], self.num_visible),
-            initializer=self.kernel_initializer)
+        self.visible_bias.build(input_shape)
         super().build(input_shape)
 
     def call(self, hidden: tf.Tensor) -> tf.Tensor:
         hidden_bias = self.cell.bias + tf.tensordot(hidden, self.cell.recurrent_kernel, axes=1)
-        if self.visible_kernel is None:
-            shape = tf.concat([tf.shape(hidden)[:-1], [self.num_visible]], axis=0)
-            visible_bias = tf.broadcast_to(tf.convert_to_tensor(self.visible_bias), shape)
-        else:
-            visible_bias = self.visible_bias + tf.tensordot(hidden, self.visible_kernel, axes=1)
-        return tf.concat([visible_bias, hidden_bias], axis=-1)
+        return tf.concat([self.visible_bias(hidden), hidden_bias], axis=-1)
 
 
 def _small(seed: int) -> keras.initializers.Initializer:

@@ -1,24 +1,15 @@
 """The RTRBM against its twin: the biases, the gradient by hand, the tied kernel."""
 
-from collections.abc import Iterator
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from rnnpt import cells, models
+from tests.models.exact import float64, predict, rbm_log_prob
 from tests.reference import all_frames, rtrbm
 
 NUM_VISIBLE, NUM_HIDDEN, NUM_STEPS = 4, 3, 5
-
-
-@pytest.fixture
-def float64() -> Iterator[None]:
-    """Everything that is built in the test is float64."""
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_dtype_policy("float32")
 
 
 def small_model(num_gibbs_steps: int = 1, dynamic: bool = True) -> models.RTRBM:
@@ -35,9 +26,9 @@ def variables(model: models.RTRBM) -> dict[str, keras.Variable]:
     found = {
         "kernel": model.cell.kernel, "recurrent_kernel": model.cell.recurrent_kernel,
         "bias": model.cell.bias, "initial_state": model.cell.initial_state[0],
-        "visible_bias": model.readout.visible_bias}
+        "visible_bias": model.readout.visible_bias.bias}
     if model.dynamic_visible_bias:
-        found["visible_kernel"] = model.readout.visible_kernel
+        found["visible_kernel"] = model.readout.visible_bias.kernel
     return found
 
 
@@ -52,30 +43,13 @@ def sequence(seed: int = 2) -> np.ndarray:
     return (np.random.default_rng(seed).random([NUM_STEPS, NUM_VISIBLE]) < 0.5).astype(float)
 
 
-def predict(model: models.RTRBM, frames: tf.Tensor) -> tf.Tensor:
-    """Returns the biases at each frame, (T, B, V + K)."""
-    outputs, _ = cells.unroll(
-        model.cell, frames, model.initial_state(len(frames)), time_major=True)
-    return model.readout(outputs)
-
-
-def exact_log_prob(model: models.RTRBM, frames: np.ndarray) -> tf.Tensor:
-    """Returns log P of one sequence, differentiable: every Z summed over all frames."""
-    parameters = predict(model, tf.constant(frames[None]))[:, 0]
-    every = tf.constant(all_frames(NUM_VISIBLE), parameters.dtype)
-    log_z = tf.stack([
-        tf.reduce_logsumexp(-model.head.free_energy(tf.tile(row[None], [len(every), 1]), every))
-        for row in tf.unstack(parameters)])
-    return tf.reduce_sum(-model.head.free_energy(parameters, tf.constant(frames)) - log_z)
-
-
 @pytest.mark.parametrize("dynamic", [True, False])
-@pytest.mark.usefixtures("float64")
 def test_the_gradient_is_that_of_the_equations_with_exact_rbms(dynamic):
-    model, frames = small_model(dynamic=dynamic), sequence()
+    with float64():
+        model, frames = small_model(dynamic=dynamic), sequence()
     by_name = variables(model)
     with tf.GradientTape() as tape:
-        log_prob = exact_log_prob(model, frames)
+        log_prob = rbm_log_prob(model, frames)
     gradients = tape.gradient(log_prob, [v.value for v in by_name.values()])
     expected = rtrbm.gradient(weights(model), frames)
     np.testing.assert_allclose(log_prob, rtrbm.log_prob(weights(model), frames), rtol=1e-10)
@@ -95,13 +69,13 @@ def test_the_gradient_of_the_twin_is_the_slope_of_its_likelihood():
     assert slope == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-7)
 
 
-@pytest.mark.usefixtures("float64")
 def test_probabilities_of_a_next_frame_sum_to_one_after_any_past():
-    model, past = small_model(), sequence()
+    with float64():
+        model, past = small_model(), sequence()
     every = all_frames(NUM_VISIBLE)
-    log_probs = [float(exact_log_prob(model, np.concatenate([past, frame[None]])))
+    log_probs = [float(rbm_log_prob(model, np.concatenate([past, frame[None]])))
                  for frame in every]
-    total = np.exp(np.array(log_probs) - float(exact_log_prob(model, past))).sum()
+    total = np.exp(np.array(log_probs) - float(rbm_log_prob(model, past))).sum()
     assert total == pytest.approx(1, abs=1e-10)
 
 
@@ -162,7 +136,7 @@ def test_a_static_visible_bias_does_not_know_the_past():
     parameters = model({"frames": sequence()[None]})
     visible = parameters[0, :, :NUM_VISIBLE]
     np.testing.assert_array_equal(
-        visible, np.tile(model.readout.visible_bias.numpy(), [NUM_STEPS, 1]))
+        visible, np.tile(model.readout.visible_bias.bias.numpy(), [NUM_STEPS, 1]))
 
 
 def test_fit_raises_the_likelihood_of_a_cycle():

@@ -1,0 +1,190 @@
+"""The temporal restricted Boltzmann machine."""
+
+import keras
+import tensorflow as tf
+
+from rnnpt import numerics
+from rnnpt.cells import WindowCell
+from rnnpt.heads import RBMHead
+from rnnpt.models._batch import check_frames, zero_padding
+from rnnpt.models._training import SequenceTraining
+from rnnpt.models._visible_bias import VisibleBias
+from rnnpt.models.sequence import SequenceModel
+
+
+@keras.saving.register_keras_serializable(package="rnnpt")
+class TRBM(SequenceModel):
+    """An RBM for each frame whose biases the last m frames and hidden units move.
+
+    Use it where a short past tells most, to denoise as the frames come in, or to stack
+    (`TRBMStack`); each frame learns on its own, with no back-propagation through time.
+
+    Equation: the hidden units of the past are known by their means under approximate filtering,
+    p_t = sigmoid(W v_t + B_t). At step t the RBM has the kernel W, the hidden bias
+    B_t = b_h + sum over n = 1 .. m of W'_n p_(t-n) + W_n v_(t-n), and the visible bias
+    b_v + sum over n of A_n v_(t-n). What came before the first frame is learned, and the learning
+    takes the p for data. `generate` passes the means on, as `call` does.
+
+    Args:
+        num_hidden: K, hidden units.
+        order: m, how many steps back the connections go.
+        variant: "full", or what is left out: "-VV" the A_n, "-HH" the W'_n, "-VH" the W_n.
+        num_gibbs_steps: k of contrastive divergence, as `RBMHead` takes it.
+        seed: of the initial weights, and of everything random in training.
+        **kwargs: of `keras.Model`.
+
+    Example:
+        >>> model = TRBM(num_hidden=6, order=2, variant="-HH")
+        >>> model.build_for(num_visible=8)
+        >>> model.state_sizes
+        [16]
+
+    Source: Sutskever 2013, eqs. 3.1, 3.2, 3.5 and 3.7 to 3.11, section 3.3.
+    """
+
+    def __init__(
+        self,
+        num_hidden: int = 200,
+        order: int = 4,
+        variant: str = "full",
+        num_gibbs_steps: int = 1,
+        seed: int = 0,
+        **kwargs: object,
+    ) -> None:
+        cell = WindowCell(
+            num_hidden, order, variant, detached=True, window_initializer=_small(seed + 1))
+        head = RBMHead(
+            num_hidden, num_gibbs_steps,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01, seed=seed))
+        super().__init__(
+            cell, head, seed=seed, readout_initializer=_small(seed + 2), **kwargs)
+        self._config = {
+            "num_hidden": num_hidden, "order": order, "variant": variant,
+            "num_gibbs_steps": head.get_config()["num_gibbs_steps"], "seed": seed}
+        self._means = tf.function(self._hidden_means, reduce_retracing=True)
+        self._reconstruct = tf.function(self._visible_means, reduce_retracing=True)
+        self._draw = tf.function(self._draw_visible, reduce_retracing=True)
+
+    def hidden_means(self, frames: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+        """Approximate filtering: what the hidden units are, given the frames so far.
+
+        Args:
+            frames: (B, T, V).
+            mask: True on real frames (B, T); all of them where None.
+
+        Returns:
+            Means p (B, T, K), zero where padded.
+        """
+        frames, mask = check_frames("frames", frames, mask, head=self.head)
+        self.build_for(frames.shape[-1])
+        return self._means(frames, mask)
+
+    def denoise(
+        self,
+        frames: tf.Tensor,
+        mask: tf.Tensor | None = None,
+        hidden: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Reconstruct each frame from the hidden units, knowing nothing that comes after it.
+
+        Args:
+            frames: noisy ones (B, T, V).
+            mask: True on real frames (B, T); all of them where None.
+            hidden: means of the hidden units (B, T, K), such as a higher layer's reconstruction;
+                those of `hidden_means` where None.
+
+        Returns:
+            Expected frames (B, T, V), zero where padded.
+        """
+        frames, mask = check_frames("frames", frames, mask, head=self.head)
+        self.build_for(frames.shape[-1])
+        if hidden is None:
+            hidden = self._means(frames, mask)
+        return self._reconstruct(frames, mask, hidden)
+
+    def draw_visible(
+        self, hidden: tf.Tensor, state: list[tf.Tensor], seed: tf.Tensor
+    ) -> tf.Tensor:
+        """Draw frames one after the other, each given its hidden units and the frames before.
+
+        Exact without connections from the visible units of the past; else what later hidden units
+        tell of a frame is left out, as in filtering.
+
+        Args:
+            hidden: values of the hidden units (B, T, K).
+            state: state tensors (B, S_i) before the first frame.
+            seed: int32 (2,), or (B, 2) for one a row.
+
+        Returns:
+            Frames (B, T, V).
+        """
+        return self._draw(hidden, state, numerics.as_seed(seed))
+
+    def get_config(self) -> dict[str, object]:
+        """Everything the constructor takes.
+
+        Returns:
+            A JSON-ready dictionary.
+        """
+        return {**SequenceTraining.get_config(self), **self._config}
+
+    def _build_parts(self, num_visible: int) -> None:
+        """Build the head, the cell on the head's kernel, and the visible bias."""
+        self.head.build((None, num_visible))
+        if self.cell.variant != "-HH":
+            self.cell.tie(self.head.kernel)
+        self.cell.build((None, num_visible))
+        self.readout = _Readout(self.cell, VisibleBias(
+            num_visible, None if self.cell.variant == "-VV" else self.readout_initializer,
+            name="visible_bias", dtype=self.cell.dtype))
+        self.readout.build((None, self.cell.output_size))
+
+    def _hidden_means(self, frames: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        parameters = self.call({"frames": frames, "mask": mask})
+        return zero_padding(self.head.hidden_mean(parameters, frames), mask)
+
+    def _visible_means(self, frames: tf.Tensor, mask: tf.Tensor, hidden: tf.Tensor) -> tf.Tensor:
+        parameters = self.call({"frames": frames, "mask": mask})
+        return zero_padding(self.head.visible_mean(parameters, hidden), mask)
+
+    def _draw_visible(
+        self, hidden: tf.Tensor, state: list[tf.Tensor], seed: tf.Tensor
+    ) -> tf.Tensor:
+        num_steps = tf.shape(hidden)[1]
+        frames = tf.TensorArray(
+            hidden.dtype, num_steps, element_shape=[None, self.num_visible])
+
+        def body(
+            t: tf.Tensor, state: list[tf.Tensor], frames: tf.TensorArray
+        ) -> tuple[tf.Tensor, list[tf.Tensor], tf.TensorArray]:
+            means = self.head.visible_mean(self.parameters(state), hidden[:, t])
+            uniforms = numerics.uniform(numerics.fold_in(seed, t), tf.shape(means))
+            frame = tf.cast(tf.cast(uniforms, means.dtype) < means, means.dtype)
+            return t + 1, self.cell.shift([frame, hidden[:, t]], state), frames.write(t, frame)
+
+        *_, frames = tf.while_loop(
+            lambda t, *_: t < num_steps, body, (tf.constant(0), list(state), frames),
+            maximum_iterations=num_steps, parallel_iterations=1)
+        return tf.transpose(frames.stack(), [1, 0, 2])
+
+
+class _Readout(keras.layers.Layer):
+    """The biases of the next frame's RBM, from what a `WindowCell` gives."""
+
+    def __init__(self, cell: WindowCell, visible_bias: VisibleBias) -> None:
+        super().__init__(name="readout", dtype=cell.dtype)
+        self.num_hidden = cell.units
+        self.window_size = cell.output_size - cell.units
+        self.visible_bias = visible_bias
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.visible_bias.build((None, self.window_size))
+        super().build(input_shape)
+
+    def call(self, outputs: tf.Tensor) -> tf.Tensor:
+        hidden_bias, frames = outputs[..., :self.num_hidden], outputs[..., self.num_hidden:]
+        return tf.concat([self.visible_bias(frames), hidden_bias], axis=-1)
+
+
+def _small(seed: int) -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(stddev=0.005, seed=seed)
