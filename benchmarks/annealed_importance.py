@@ -22,7 +22,7 @@ import tensorflow_probability as tfp  # noqa: E402
 from timing import print_ratios, take_turns  # noqa: E402
 
 from rnnpt.heads import AISSchedule  # noqa: E402
-from rnnpt.heads._ais import log_mean_exp, log_partition, mean_field_logits  # noqa: E402
+from rnnpt.heads._ais import log_mean_exp, log_partition, mean_field_base  # noqa: E402
 
 VISIBLE, HIDDEN, RUNS = 88, 150, 100
 
@@ -100,7 +100,7 @@ def random_rbms(num: int) -> RBMs:
     kernel, visible_bias = draw(0.15, VISIBLE, HIDDEN), draw(1.0, num, VISIBLE) - 3.0
     hidden_bias = draw(1.0, num, HIDDEN)
     return RBMs(kernel, visible_bias, hidden_bias,
-                mean_field_logits(kernel, visible_bias, hidden_bias))
+                mean_field_base(kernel, visible_bias, hidden_bias))
 
 
 def main() -> None:

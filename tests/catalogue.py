@@ -37,6 +37,14 @@ HEADS: dict[str, Callable[..., heads.Head]] = {
     "BernoulliHead": heads.BernoulliHead,
     "BernoulliMixtureHead": lambda **kwargs: heads.BernoulliMixtureHead(
         3, component_initializer=keras.initializers.RandomNormal(seed=1), **kwargs),
+    "GaussianRBMHead": lambda **kwargs: heads.GaussianRBMHead(
+        3, 0.8, num_gibbs_steps=2, num_sampling_steps=4,
+        kernel_initializer=keras.initializers.RandomNormal(seed=2), **kwargs),
+    "CategoricalHead": heads.CategoricalHead,
+    "FactoredCategoricalHead": lambda **kwargs: heads.FactoredCategoricalHead(
+        [0, 1, 1, 0, 1], 3, kernel_initializer=keras.initializers.RandomNormal(seed=1), **kwargs),
+    "GaussianHead": lambda **kwargs: heads.GaussianHead(
+        learn_variance=True, minimum_std=0.1, **kwargs),
     "NADEHead": lambda **kwargs: heads.NADEHead(
         3, num_mean_samples=4, kernel_initializer=keras.initializers.RandomNormal(seed=7),
         decoder_initializer=keras.initializers.RandomNormal(seed=8), **kwargs),

@@ -3,8 +3,24 @@
 from rnnpt.heads._ais import AISSchedule
 from rnnpt.heads.bernoulli import BernoulliHead
 from rnnpt.heads.bernoulli_mixture import BernoulliMixtureHead
+from rnnpt.heads.categorical import CategoricalHead
+from rnnpt.heads.factored_categorical import FactoredCategoricalHead, frequency_classes
+from rnnpt.heads.gaussian import GaussianHead
+from rnnpt.heads.gaussian_rbm import GaussianRBMHead
 from rnnpt.heads.head import Head
 from rnnpt.heads.nade import NADEHead
 from rnnpt.heads.rbm import RBMHead
 
-__all__ = ["AISSchedule", "BernoulliHead", "BernoulliMixtureHead", "Head", "NADEHead", "RBMHead"]
+__all__ = [
+    "AISSchedule",
+    "BernoulliHead",
+    "BernoulliMixtureHead",
+    "CategoricalHead",
+    "FactoredCategoricalHead",
+    "GaussianHead",
+    "GaussianRBMHead",
+    "Head",
+    "NADEHead",
+    "RBMHead",
+    "frequency_classes",
+]

@@ -4,8 +4,9 @@ import keras
 import tensorflow as tf
 
 from rnnpt import numerics
-from rnnpt.heads import _ais
+from rnnpt.heads import _ais, _gibbs
 from rnnpt.heads._ais import AISSchedule
+from rnnpt.heads._visible_unit import BinaryUnits, VisibleUnits
 from rnnpt.heads.head import Head, inverse_temperature
 
 
@@ -19,18 +20,33 @@ class RBMHead(Head):
 
     Equation: P(v, h) = exp(v'visible_bias + h'hidden_bias + v'W h) / Z.
 
+    Training is by contrastive divergence (CD), whose chains start at the data, or by persistent CD,
+    whose chains go on from one update to the next: frame n, counted over all leading axes, goes on
+    from chain n mod num_chains under its own biases. The chains stand in a queue, the weight
+    `chains`, all units off at first; the first min(N, num_chains) of them that N frames use go to
+    its end with their new states. An evaluation uses them and leaves them as they are. Replicas
+    of a strategy share them, and keep those of the first replica.
+
     Args:
         num_hidden: K, the number of hidden units.
-        num_gibbs_steps: k of contrastive divergence in training.
+        num_gibbs_steps: k of contrastive divergence in training, or a Keras schedule of it over
+            the updates so far: `PiecewiseConstantDecay([999], [10, 25])` is CD-10 in the first
+            1,000 updates, then CD-25.
         num_sampling_steps: length of a chain that draws a frame; half of it for `mean` is
             averaged and half of it left out.
         kernel_initializer: how W (V, K) starts.
+        negatives: what stands against the data at the end of a training chain: "sampled", the
+            drawn frame, or "mean_field", its mean given the last hidden vector.
+        num_chains: the number of persistent chains; None for chains that start at the data.
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
-        ValueError: if a count is not a positive integer.
+        ValueError: if a count is not a positive integer, if a schedule gives such a value at an
+            update that can be looked at, or if `negatives` is neither kind.
 
-    Source: Boulanger-Lewandowski et al. 2012, sections 2 and 4; Sutskever 2013, section 2.7.
+    Source: Boulanger-Lewandowski et al. 2012, sections 2 and 4; Sutskever 2013, sections 2.7 and
+    3.11.3; Tieleman 2008 for persistent chains; Hinton 2010, A practical guide to training
+    restricted Boltzmann machines, section 3, for negatives.
     """
 
     exact = False
@@ -39,25 +55,35 @@ class RBMHead(Head):
     def __init__(
         self,
         num_hidden: int,
-        num_gibbs_steps: int = 15,
+        num_gibbs_steps: int | _gibbs.Schedule = 15,
         num_sampling_steps: int = 50,
         kernel_initializer: object = "glorot_normal",
+        negatives: str = "sampled",
+        num_chains: int | None = None,
         **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)
-        for name, value in (("num_hidden", num_hidden), ("num_gibbs_steps", num_gibbs_steps),
-                            ("num_sampling_steps", num_sampling_steps)):
+        owner = type(self).__name__
+        for name, value in (("num_hidden", num_hidden), ("num_sampling_steps", num_sampling_steps),
+                            ("num_chains", 1 if num_chains is None else num_chains)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(
-                    f"RBMHead: {name} must be a positive integer, got {value!r}; 2012's music "
-                    "models use 150 hidden units, 15 steps of CD and 50 of sampling")
+                    f"{owner}: {name} must be a positive integer, got {value!r}; 2012's music "
+                    "models use 150 hidden units and 50 steps of sampling")
+        if negatives not in ("sampled", "mean_field"):
+            raise ValueError(
+                f"{owner}: negatives must be 'sampled' or 'mean_field', got {negatives!r}; choose "
+                "'sampled', the drawn frames")
         self.num_hidden = num_hidden
-        self.num_gibbs_steps = num_gibbs_steps
+        self.num_gibbs_steps = _gibbs.as_num_steps(num_gibbs_steps, owner)
         self.num_sampling_steps = num_sampling_steps
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.negatives = negatives
+        self.num_chains = num_chains
+        self._units: VisibleUnits = BinaryUnits()
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Create the weights.
+        """Create the weights, and the persistent chains.
 
         Args:
             input_shape: shape of the frames (..., V).
@@ -65,6 +91,10 @@ class RBMHead(Head):
         self.kernel = self.add_weight(
             name="kernel", shape=(input_shape[-1], self.num_hidden),
             initializer=self.kernel_initializer)
+        if self.num_chains is not None:
+            self.chains = self.add_weight(
+                name="chains", shape=(self.num_chains, input_shape[-1]), initializer="zeros",
+                trainable=False, aggregation="only_first_replica")
         super().build(input_shape)
 
     def num_parameters(self, num_visible: int) -> int:
@@ -92,8 +122,37 @@ class RBMHead(Head):
         """
         visible_bias, hidden_bias = self._biases(parameters)
         fields = hidden_bias + tf.tensordot(frames, self.kernel, axes=1)
-        return -(tf.reduce_sum(frames * visible_bias, axis=-1)
-                 + tf.reduce_sum(tf.nn.softplus(fields), axis=-1))
+        return self._units.energy(frames) - (
+            tf.reduce_sum(frames * visible_bias, axis=-1)
+            + tf.reduce_sum(tf.nn.softplus(fields), axis=-1))
+
+    def hidden_mean(self, parameters: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+        """The chance of each hidden unit to be on, given a frame.
+
+        Args:
+            parameters: (..., V + K).
+            frames: (..., V).
+
+        Returns:
+            P(h = 1 | v) (..., K).
+        """
+        _, hidden_bias = self._biases(parameters)
+        return tf.sigmoid(hidden_bias + tf.tensordot(frames, self.kernel, axes=1))
+
+    def visible_mean(self, parameters: tf.Tensor, hidden: tf.Tensor) -> tf.Tensor:
+        """The mean frame given the hidden units.
+
+        Args:
+            parameters: (..., V + K).
+            hidden: (..., K), 0 or 1, or their means.
+
+        Returns:
+            The mean of v given h (..., V): of binary units the chance of each to be on.
+        """
+        visible_bias, _ = self._biases(parameters)
+        kernel = tf.convert_to_tensor(self.kernel)
+        return self._units.mean(
+            visible_bias + tf.tensordot(hidden, tf.transpose(kernel), axes=1))
 
     def loss(
         self,
@@ -104,21 +163,26 @@ class RBMHead(Head):
     ) -> tf.Tensor:
         """A surrogate whose gradient is that of contrastive divergence.
 
-        Equation: F(v) - F(v*), v* the end of a Gibbs chain of k steps that starts at v, held
-        constant under the gradient. Its value is no likelihood.
+        Equation: F(v) - F(v*), v* the end of a Gibbs chain of k steps that starts at v, or where a
+        persistent chain stood, held constant under the gradient. Its value is no likelihood.
 
         Args:
             parameters: (..., V + K).
             frames: (..., V).
-            seed: of the chain.
+            seed: of the chains.
             step: number of updates so far, in training; None elsewhere.
 
         Returns:
             One number a frame (...).
         """
-        negative, _ = self._gibbs(
-            tf.stop_gradient(parameters), frames, seed, self.num_gibbs_steps)
-        negative = tf.stop_gradient(negative)
+        start = frames if self.num_chains is None else self._persistent(tf.shape(frames))
+        chain = self._run(
+            tf.stop_gradient(parameters), tf.ensure_shape(start, frames.shape), seed,
+            _gibbs.num_steps_at(self.num_gibbs_steps, step))
+        if self.num_chains is not None and step is not None:
+            self._keep(chain.visible)
+        negative = tf.stop_gradient(
+            chain.mean if self.negatives == "mean_field" else chain.visible)
         return self.free_energy(parameters, frames) - self.free_energy(parameters, negative)
 
     def estimate_log_prob(
@@ -144,7 +208,7 @@ class RBMHead(Head):
         visible_bias, hidden_bias = self._biases(biases)
         log_z, standard_error = _ais.log_partition(
             tf.convert_to_tensor(self.kernel), visible_bias, hidden_bias, seed,
-            schedule or _ais.FULL)
+            schedule or _ais.FULL, self._units)
         log_prob = -self.free_energy(parameters, frames) - tf.reshape(log_z, shape)
         return log_prob, tf.reshape(standard_error, shape)
 
@@ -169,15 +233,16 @@ class RBMHead(Head):
         Returns:
             Frames (..., V), in {0, 1}.
         """
-        factor = inverse_temperature(temperature)
+        factor = tf.cast(inverse_temperature(temperature), self.kernel.dtype)
         start_seed, chain_seed = numerics.fold_in(seed, 0), numerics.fold_in(seed, 1)
         if start is None:
             visible_bias, _ = self._biases(parameters)
-            start = numerics.bernoulli_sample(
-                factor * visible_bias, numerics.uniform(start_seed, tf.shape(visible_bias)))
+            uniforms = numerics.uniform(start_seed, tf.shape(visible_bias))
+            start = self._units.draw(
+                self._units.mean(visible_bias, factor), tf.cast(uniforms, factor.dtype), factor)
         if num_steps is None:
             num_steps = self.num_sampling_steps
-        return self._gibbs(parameters, start, chain_seed, num_steps, factor)[0]
+        return self._run(parameters, start, chain_seed, num_steps, factor).visible
 
     def mean(self, parameters: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """An estimate of the expected frame: the mean of p(v|h) over a chain's second half.
@@ -187,12 +252,11 @@ class RBMHead(Head):
             seed: of the chain.
 
         Returns:
-            Probabilities (..., V).
+            Means of the units (..., V).
         """
-        start = self.sample(
-            parameters, numerics.fold_in(seed, 0), num_steps=max(1, self.num_sampling_steps // 2))
-        return self._gibbs(
-            parameters, start, numerics.fold_in(seed, 1), max(1, self.num_sampling_steps // 2))[1]
+        num_steps = max(1, self.num_sampling_steps // 2)
+        start = self.sample(parameters, numerics.fold_in(seed, 0), num_steps=num_steps)
+        return self._run(parameters, start, numerics.fold_in(seed, 1), num_steps).average
 
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.
@@ -203,43 +267,36 @@ class RBMHead(Head):
         return {
             **super().get_config(),
             "num_hidden": self.num_hidden,
-            "num_gibbs_steps": self.num_gibbs_steps,
+            "num_gibbs_steps": _gibbs.num_steps_config(self.num_gibbs_steps),
             "num_sampling_steps": self.num_sampling_steps,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "negatives": self.negatives,
+            "num_chains": self.num_chains,
         }
 
     def _biases(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         num_visible = self.kernel.shape[0]
         return parameters[..., :num_visible], parameters[..., num_visible:]
 
-    def _gibbs(
+    def _run(
         self,
         parameters: tf.Tensor,
         start: tf.Tensor,
         seed: tf.Tensor,
-        num_steps: int,
+        num_steps: int | tf.Tensor,
         factor: float | tf.Tensor = 1.0,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The last frame of a chain, and the mean of p(v|h) over its steps."""
-        visible_bias, hidden_bias = self._biases(parameters)
-        kernel = tf.convert_to_tensor(self.kernel)
-        num_visible = kernel.shape[0]
-        draws = numerics.uniform_steps(seed, num_steps, tf.shape(parameters))
+    ) -> _gibbs.Chain:
+        return _gibbs.run_chain(
+            tf.convert_to_tensor(self.kernel), self._biases(parameters), start, seed, num_steps,
+            self._units, factor)
 
-        def body(
-            step: tf.Tensor, visible: tf.Tensor, total: tf.Tensor
-        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            uniforms = draws(step)
-            hidden = numerics.bernoulli_sample(
-                factor * (hidden_bias + tf.tensordot(visible, kernel, axes=1)),
-                uniforms[..., num_visible:])
-            probabilities = tf.sigmoid(
-                factor * (visible_bias + tf.tensordot(hidden, tf.transpose(kernel), axes=1)))
-            visible = tf.cast(uniforms[..., :num_visible] < probabilities, tf.float32)
-            return step + 1, visible, total + probabilities
+    def _persistent(self, shape: tf.Tensor) -> tf.Tensor:
+        """The chain that each frame of a batch of this shape goes on from."""
+        places = tf.range(tf.reduce_prod(shape[:-1])) % self.num_chains
+        return tf.reshape(tf.gather(tf.convert_to_tensor(self.chains), places), shape)
 
-        _, visible, total = tf.while_loop(
-            lambda step, *_: step < num_steps, body,
-            (tf.constant(0), start, tf.zeros_like(start)),
-            maximum_iterations=num_steps, parallel_iterations=1)
-        return visible, total / tf.cast(num_steps, tf.float32)
+    def _keep(self, frames: tf.Tensor) -> None:
+        """Put the chains that were used at the end of the queue, with their new states."""
+        used = tf.reshape(frames, [-1, self.kernel.shape[0]])[:self.num_chains]
+        left = tf.convert_to_tensor(self.chains)[tf.shape(used)[0]:]
+        self.chains.assign(tf.concat([left, used], axis=0))

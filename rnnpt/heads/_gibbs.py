@@ -1,0 +1,145 @@
+"""Gibbs chains of RBMs that share their weights, and how long they are."""
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from rnnpt import numerics
+from rnnpt.heads._visible_unit import VisibleUnits
+
+Schedule = keras.optimizers.schedules.LearningRateSchedule
+
+#: Updates at which a schedule is looked at before any training: the first, and powers of two.
+_PROBES = (0, *(2 ** i for i in range(21)))
+
+
+class Chain(NamedTuple):
+    """The end of a Gibbs chain.
+
+    Attributes:
+        visible: the last frame (..., V).
+        mean: the mean of v given the last h (..., V).
+        average: that mean, averaged over the steps (..., V).
+    """
+
+    visible: tf.Tensor
+    mean: tf.Tensor
+    average: tf.Tensor
+
+
+def run_chain(
+    kernel: tf.Tensor,
+    biases: tuple[tf.Tensor, tf.Tensor],
+    start: tf.Tensor,
+    seed: tf.Tensor,
+    num_steps: int | tf.Tensor,
+    units: VisibleUnits,
+    factor: float | tf.Tensor = 1.0,
+) -> Chain:
+    """A chain for each row: h given v, then v given h, so many times.
+
+    Args:
+        kernel: W (V, K).
+        biases: of the visible (..., V) and of the hidden units (..., K).
+        start: v that the chains start from (..., V).
+        seed: int32 (2,), or (B, 2) for one a row.
+        num_steps: length of the chains.
+        units: the visible units.
+        factor: multiplies the energy: an inverse temperature.
+
+    Returns:
+        The ends of the chains.
+    """
+    visible_bias, hidden_bias = biases
+    num_visible, dtype = kernel.shape[0], kernel.dtype
+    shape = tf.shape(hidden_bias)
+    draws = numerics.uniform_steps(
+        seed, num_steps, tf.concat([shape[:-1], [num_visible + kernel.shape[1]]], axis=0))
+    factor = tf.cast(factor, dtype)
+
+    def body(
+        step: tf.Tensor, visible: tf.Tensor, mean: tf.Tensor, total: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        uniforms = tf.cast(draws(step), dtype)
+        hidden = numerics.bernoulli_sample(
+            factor * (hidden_bias + tf.tensordot(visible, kernel, axes=1)),
+            uniforms[..., num_visible:])
+        mean = units.mean(
+            visible_bias + tf.tensordot(hidden, tf.transpose(kernel), axes=1), factor)
+        visible = units.draw(mean, uniforms[..., :num_visible], factor)
+        return step + 1, visible, mean, total + mean
+
+    _, visible, mean, total = tf.while_loop(
+        lambda step, *_: step < num_steps, body,
+        (tf.constant(0), start, start, tf.zeros_like(start)),
+        maximum_iterations=num_steps, parallel_iterations=1)
+    return Chain(visible, mean, total / tf.cast(num_steps, dtype))
+
+
+def as_num_steps(value: object, owner: str) -> int | Schedule:
+    """A checked number of steps, or a checked schedule of it over the updates.
+
+    Args:
+        value: a number, a schedule, or the config of one.
+        owner: the class to name in a message.
+
+    Returns:
+        The number or the schedule.
+
+    Raises:
+        ValueError: if a number, or what the schedule gives at an update that is looked at, is not
+            whole and positive.
+    """
+    if isinstance(value, dict):
+        value = keras.saving.deserialize_keras_object(value)
+    if not isinstance(value, Schedule):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(
+                f"{owner}: num_gibbs_steps must be a positive integer or a Keras schedule of it, "
+                f"got {value!r}; 2012's music models use 15 steps of contrastive divergence")
+        return value
+    # A piecewise schedule changes right after its boundaries.
+    changes = [int(boundary) + 1 for boundary in getattr(value, "boundaries", ())]
+    for step in (*_PROBES, *changes):
+        number = float(value(step))
+        if number < 1 or not number.is_integer():
+            raise ValueError(
+                f"{owner}: num_gibbs_steps must give whole positive numbers, got {number} at "
+                f"update {step}; PiecewiseConstantDecay([999], [10, 25]) does")
+    return value
+
+
+def num_steps_at(num_steps: int | Schedule, step: tf.Tensor | None) -> int | tf.Tensor:
+    """The number of steps at an update.
+
+    Args:
+        num_steps: a number or a schedule of it.
+        step: number of updates so far; None for that of the first update.
+
+    Returns:
+        The number, a tensor where a schedule gives it.
+    """
+    if isinstance(num_steps, int):
+        return num_steps
+    number = num_steps(0 if step is None else step)
+    whole = tf.cast(number, tf.int32)
+    check = tf.debugging.Assert(
+        tf.logical_and(whole >= 1, tf.cast(whole, number.dtype) == number),
+        ["num_gibbs_steps must give whole positive numbers, got", number])
+    with tf.control_dependencies([check]):
+        return tf.identity(whole)
+
+
+def num_steps_config(num_steps: int | Schedule) -> Any:
+    """What `as_num_steps` takes, ready for JSON.
+
+    Args:
+        num_steps: a number or a schedule of it.
+
+    Returns:
+        The number, or the schedule's config.
+    """
+    if isinstance(num_steps, int):
+        return num_steps
+    return keras.saving.serialize_keras_object(num_steps)
