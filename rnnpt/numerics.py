@@ -1,6 +1,5 @@
 """Stateless tensor maths: log-probabilities of logits, masked sums, packed states, seeded noise."""
 
-import math
 import numbers
 from collections.abc import Callable, Sequence
 
@@ -115,36 +114,20 @@ def uniform(seed: tf.Tensor, shape: Sequence[int | tf.Tensor] | tf.Tensor) -> tf
     Returns:
         float32 numbers of that shape.
     """
-    def draw(one: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-        return tf.random.stateless_uniform(size, one, alg=RANDOM_ALGORITHM)
-
-    seed = tf.convert_to_tensor(seed, tf.int32)
-    if seed.shape.rank == 1:
-        return draw(seed, shape)
-    row_shape = tf.convert_to_tensor(shape)[1:]
-    # TensorFlow cannot stack the draws of no row, whose shape it does not know.
-    drawn = tf.cond(
-        tf.shape(seed)[0] > 0,
-        lambda: tf.map_fn(
-            lambda one: draw(one, row_shape), seed, fn_output_signature=tf.float32),
-        lambda: tf.zeros(shape))
-    return tf.reshape(drawn, shape)
+    return _draw(tf.random.stateless_uniform, seed, shape)
 
 
 def normal(seed: tf.Tensor, shape: Sequence[int | tf.Tensor] | tf.Tensor) -> tf.Tensor:
-    """Standard normal numbers as a function of the seed alone, by Box and Muller's transform.
-
-    Equation: sqrt(-2 log(1 - u)) cos(2 pi w), u and w uniform in [0, 1).
+    """Standard normal numbers as a function of the seed alone.
 
     Args:
         seed: int32 (2,) for one stream over the whole shape, or (B, 2) for one a row.
         shape: the shape to draw; with one seed a row its first size is B.
 
     Returns:
-        float32 numbers of that shape, within 6 of zero: a uniform number has 23 bits.
+        float32 numbers of that shape.
     """
-    pairs = uniform(seed, tf.concat([shape, [2]], axis=0))
-    return tf.sqrt(-2.0 * tf.math.log1p(-pairs[..., 0])) * tf.cos(2 * math.pi * pairs[..., 1])
+    return _draw(tf.random.stateless_normal, seed, shape)
 
 
 def uniform_steps(
@@ -220,3 +203,25 @@ def as_seed(seed: int | Sequence[int] | tf.Tensor) -> tf.Tensor:
         raise ValueError(
             f"seed must be an integer, or of shape (2,) or (batch, 2), got {tuple(seed.shape)}")
     return seed
+
+
+def _draw(
+    rule: Callable[..., tf.Tensor],
+    seed: tf.Tensor,
+    shape: Sequence[int | tf.Tensor] | tf.Tensor,
+) -> tf.Tensor:
+    """Numbers of one of TensorFlow's stateless distributions, one stream or one a row."""
+    def draw(one: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+        return rule(size, one, alg=RANDOM_ALGORITHM)
+
+    seed = tf.convert_to_tensor(seed, tf.int32)
+    if seed.shape.rank == 1:
+        return draw(seed, shape)
+    row_shape = tf.convert_to_tensor(shape)[1:]
+    # TensorFlow cannot stack the draws of no row, whose shape it does not know.
+    drawn = tf.cond(
+        tf.shape(seed)[0] > 0,
+        lambda: tf.map_fn(
+            lambda one: draw(one, row_shape), seed, fn_output_signature=tf.float32),
+        lambda: tf.zeros(shape))
+    return tf.reshape(drawn, shape)
