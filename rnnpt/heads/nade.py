@@ -207,12 +207,15 @@ def _block_logits(
     begins = tf.concat([tf.ones_like(units[:, :1], tf.bool), units[:, :-1] != 0], axis=1)
     rows = tf.cast(tf.where(begins), tf.int32)
     frame, first = rows[:, 0], rows[:, 1:]
-    below = tf.gather(units, frame) * tf.cast(tf.range(num_units) < first, units.dtype)
+    next_first = tf.roll(first, -1, axis=0)
+    end = tf.where(next_first == 0, num_units, next_first)  # 0 is where another frame begins.
+    unit = tf.range(num_units)
+    below = tf.gather(units, frame) * tf.cast(unit < first, units.dtype)
     hidden = tf.sigmoid(_repeat(fields, frame) + tf.matmul(below, kernel))
-    # The log-odds of every unit from the hidden layer of every row, of which each unit has one.
+    # The log-odds of every unit from the hidden layer of every row, of which a row has its own.
     logits = tf.matmul(hidden, decoder, transpose_b=True)
-    row = tf.reshape(tf.cumsum(tf.reshape(tf.cast(begins, tf.int32), [-1])) - 1, tf.shape(units))
-    return tf.gather(tf.reshape(logits, [-1]), row * num_units + tf.range(num_units))
+    own = tf.cast((unit >= first) & (unit < end), logits.dtype)
+    return tf.math.segment_sum(logits * own, frame)
 
 
 def _repeat(values: tf.Tensor, places: tf.Tensor) -> tf.Tensor:

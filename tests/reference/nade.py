@@ -58,7 +58,7 @@ class NADE(NamedTuple):
 def rnn_nade_log_prob(
     weights: dict[str, np.ndarray], frames: np.ndarray, activation: str = "tanh"
 ) -> np.ndarray:
-    """Returns log P(v_t | v_1 .. v_(t-1)) of each frame of one sequence (T, V) under an RNN-NADE."""
+    """Returns log P(v_t | v_1 .. v_(t-1)) of each frame of one sequence (T, V)."""
     states = reference.simple_cell(
         weights["kernel"], weights["recurrent_kernel"], weights["bias"], activation,
         weights["initial_state"], frames)
