@@ -16,10 +16,19 @@ NUM_VISIBLE = 5
 CELLS: dict[str, Callable[..., cells.Cell]] = {
     "HMMCell": lambda **kwargs: cells.HMMCell(
         4, emission_initializer=keras.initializers.RandomNormal(seed=1), **kwargs),
+    "KerasCell": lambda dtype="float32", **kwargs: cells.KerasCell(keras.layers.LSTMCell(
+        4, kernel_initializer=keras.initializers.RandomNormal(seed=1),
+        recurrent_initializer=keras.initializers.Orthogonal(seed=2), dtype=dtype), **kwargs),
     "LSTMCell": lambda **kwargs: cells.LSTMCell(
         4, 2, kernel_initializer=keras.initializers.RandomNormal(seed=1),
         recurrent_kernel_initializer=keras.initializers.Orthogonal(seed=2),
         gate_kernel_initializer=keras.initializers.Orthogonal(seed=3), **kwargs),
+    "LeakyCell": lambda **kwargs: cells.LeakyCell(
+        4, (0.1, 0.9), kernel_initializer=keras.initializers.RandomNormal(seed=1),
+        recurrent_kernel_initializer=keras.initializers.Orthogonal(seed=2), **kwargs),
+    "MRNNCell": lambda **kwargs: cells.MRNNCell(
+        4, 3, keras.initializers.RandomNormal(seed=1), keras.initializers.RandomNormal(seed=2),
+        keras.initializers.Orthogonal(seed=3), keras.initializers.Orthogonal(seed=4), **kwargs),
     "RTRBMCell": lambda **kwargs: cells.RTRBMCell(
         4, kernel_initializer=keras.initializers.RandomNormal(seed=1),
         recurrent_kernel_initializer=keras.initializers.RandomNormal(seed=2), **kwargs),
@@ -28,6 +37,13 @@ CELLS: dict[str, Callable[..., cells.Cell]] = {
     "SimpleCell": lambda **kwargs: cells.SimpleCell(
         4, "relu", kernel_initializer=keras.initializers.RandomNormal(seed=1),
         recurrent_kernel_initializer="identity", **kwargs),
+    "SkipCell": lambda **kwargs: cells.SkipCell(
+        4, 3, keras.initializers.Orthogonal(seed=3),
+        kernel_initializer=keras.initializers.RandomNormal(seed=1),
+        recurrent_kernel_initializer=keras.initializers.Orthogonal(seed=2), **kwargs),
+    "TensorCell": lambda **kwargs: cells.TensorCell(
+        4, keras.initializers.RandomNormal(seed=1), keras.initializers.RandomNormal(seed=2),
+        **kwargs),
     "WindowCell": lambda **kwargs: cells.WindowCell(
         4, order=2, kernel_initializer=keras.initializers.RandomNormal(seed=1),
         window_initializer=keras.initializers.RandomNormal(seed=2), **kwargs),

@@ -1,0 +1,84 @@
+"""The cell with skip connections: a shorter way to the past."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from rnnpt.cells.simple import SimpleCell
+
+
+@keras.saving.register_keras_serializable(package="rnnpt")
+class SkipCell(SimpleCell):
+    """A simple cell that sees its state of d steps ago beside that of the last step.
+
+    Use it where something comes back after d steps, such as a beat: a signal, and its gradient,
+    pass d times fewer nonlinearities.
+
+    Equation: h_t = activation(frames_t kernel + h_(t-1) recurrent_kernel + h_(t-d) skip_kernel
+    + bias). The states are h_t, h_(t-1) .. h_(t-d+1), all learned before the first frame.
+
+    Args:
+        units: H, the number of recurrent units.
+        num_steps: d, how many steps the skip connections span, from 2 on.
+        skip_kernel_initializer: how the skip kernel (H, H) starts.
+        **kwargs: of `SimpleCell`.
+
+    Raises:
+        ValueError: if `num_steps` is no integer from 2 on.
+
+    Source: Sutskever 2013, section 2.8.2; Lin et al. 1996 (NARX networks).
+    """
+
+    def __init__(
+        self,
+        units: int,
+        num_steps: int,
+        skip_kernel_initializer: object = "orthogonal",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(units, **kwargs)
+        if not isinstance(num_steps, int) or num_steps < 2:
+            raise ValueError(
+                f"SkipCell: num_steps must be an integer from 2 on, got {num_steps!r}; a single "
+                "step is what SimpleCell sees")
+        self.num_steps = num_steps
+        self.state_size = [units] * num_steps
+        self.skip_kernel_initializer = keras.initializers.get(skip_kernel_initializer)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the simple cell's weights and the skip kernel.
+
+        Args:
+            input_shape: shape of the frames (..., V).
+        """
+        self.skip_kernel = self.add_weight(
+            name="skip_kernel", shape=(self.units, self.units),
+            initializer=self.skip_kernel_initializer)
+        super().build(input_shape)
+
+    def advance(self, projected: tf.Tensor, states: list[tf.Tensor]) -> list[tf.Tensor]:
+        """The states after one more frame.
+
+        Args:
+            projected: one step of `project_inputs` (B, H).
+            states: the last d hidden states (B, H), the latest first.
+
+        Returns:
+            The last d, one step later.
+        """
+        skipped = tf.matmul(states[-1], self.skip_kernel)
+        new, = super().advance(projected + skipped, states[:1])
+        return [new, *states[:-1]]
+
+    def get_config(self) -> dict[str, object]:
+        """Everything the constructor takes.
+
+        Returns:
+            A JSON-ready dictionary.
+        """
+        return {
+            **super().get_config(),
+            "num_steps": self.num_steps,
+            "skip_kernel_initializer": keras.initializers.serialize(self.skip_kernel_initializer),
+        }
