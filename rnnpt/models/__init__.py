@@ -3,12 +3,18 @@
 from rnnpt.models.deep_belief import DeepBeliefNetwork
 from rnnpt.models.echo_state import EchoStateNetwork
 from rnnpt.models.hmm import HMM
+from rnnpt.models.language import LanguageModel
 from rnnpt.models.rbm import RBM
-from rnnpt.models.rnn import RNN, RNNRBM
+from rnnpt.models.real_time import real_time_gradients, train_online
+from rnnpt.models.rnn import RNN
 from rnnpt.models.rnn_nade import RNNNADE
+from rnnpt.models.rnn_rbm import RNNRBM
 from rnnpt.models.rtrbm import RTRBM
 from rnnpt.models.sequence import SequenceModel
 from rnnpt.models.trbm import TRBM
+from rnnpt.models.trbm_stack import TRBMStack
 
 __all__ = [
-    "DeepBeliefNetwork", "EchoStateNetwork", "HMM", "RBM", "RNN", "RNNNADE", "RNNRBM", "RTRBM", "SequenceModel", "TRBM"]
+    "DeepBeliefNetwork", "EchoStateNetwork", "HMM", "LanguageModel", "RBM", "RNN", "RNNNADE",
+    "RNNRBM", "RTRBM", "SequenceModel", "TRBM", "TRBMStack", "real_time_gradients", "train_online",
+]

@@ -8,8 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnpt.cells import ReservoirCell, swap_time
-from rnnpt.heads import BernoulliHead
-from rnnpt.heads.gaussian import GaussianHead
+from rnnpt.heads import BernoulliHead, GaussianHead
 from rnnpt.models import _batch
 from rnnpt.models._hidden import HiddenVariable
 from rnnpt.models._training import SequenceTraining
