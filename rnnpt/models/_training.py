@@ -18,7 +18,7 @@ CHEAP_SCHEDULE = AISSchedule(num_runs=10, num_temperatures=30, frames_at_once=80
 CHEAP_NUM_FRAMES = 500
 
 # Purposes of the streams that are drawn from one model seed.
-_TRAIN, _TEST, _CHOICE = range(3)
+_TRAIN, _TEST, _CHOICE, _DROPOUT = range(4)
 
 
 class SequenceTraining(keras.Model):
@@ -31,10 +31,12 @@ class SequenceTraining(keras.Model):
     Args:
         num_backward_steps: k2 of truncated back-propagation, at least the k1 steps of a batch: how
             many steps back from a batch's end its gradient goes. The batch's own where None.
+        dropout: share of the cell's outputs that are hidden from the readout in training, others at
+            each step; the recurrence itself forgets nothing (Zaremba, Sutskever and Vinyals 2014).
         **kwargs: of `keras.Model`.
 
     Raises:
-        ValueError: if `num_backward_steps` is no positive integer.
+        ValueError: if `num_backward_steps` is no positive integer or `dropout` outside [0, 1).
     """
 
     # Whether `evaluate` is called by `fit`, and whether the traced one is the cheap one.
@@ -44,14 +46,21 @@ class SequenceTraining(keras.Model):
     head: Head
     num_visible: Any
 
-    def __init__(self, num_backward_steps: int | None = None, **kwargs: object) -> None:
+    def __init__(
+        self, num_backward_steps: int | None = None, dropout: float = 0.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if num_backward_steps is not None and (
                 not isinstance(num_backward_steps, int) or num_backward_steps < 1):
             raise ValueError(
                 f"{type(self).__name__}: num_backward_steps must be a positive integer or None, "
                 f"got {num_backward_steps!r}; None goes back through one batch")
+        if not 0 <= dropout < 1:
+            raise ValueError(
+                f"{type(self).__name__}: dropout must be a share from 0 to less than 1, got "
+                f"{dropout}; 0 hides nothing, 0.5 every second output")
         self.num_backward_steps = num_backward_steps
+        self.dropout = dropout
 
     def fit(self, x: object = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """`keras.Model.fit` on batches of sequences.
@@ -140,8 +149,8 @@ class SequenceTraining(keras.Model):
             seed = numerics.fold_in(seed, replica)
         with tf.GradientTape() as tape:
             outputs, mask = self._unroll(frames, mask, starts), tf.transpose(mask)
-            total, count = self._total_loss(
-                self.readout(outputs), swap_time(frames), mask, seed, step)
+            parameters = self.readout(self._drop(outputs, seed))
+            total, count = self._total_loss(parameters, swap_time(frames), mask, seed, step)
             activity = self._total_activity(outputs, mask)
             penalty = tf.add_n(self.losses) if self.losses else 0.0
             loss = ((total + activity) / self._over_replicas(count)
@@ -192,6 +201,13 @@ class SequenceTraining(keras.Model):
         losses = self.head.loss(
             tf.gather_nd(parameters, places), tf.gather_nd(frames, places), seed, step)
         return tf.reduce_sum(losses), count
+
+    def _drop(self, outputs: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        if not self.dropout:
+            return outputs
+        return tf.nn.experimental.stateless_dropout(
+            outputs, self.dropout, numerics.fold_in(seed, _DROPOUT),
+            rng_alg=numerics.RANDOM_ALGORITHM)
 
     def _total_activity(self, outputs: tf.Tensor, mask: tf.Tensor) -> float | tf.Tensor:
         """The cell's penalty on its outputs (T, B, H), summed over real frames."""
@@ -274,4 +290,6 @@ class SequenceTraining(keras.Model):
         Returns:
             A JSON-ready dictionary.
         """
-        return {**super().get_config(), "num_backward_steps": self.num_backward_steps}
+        return {
+            **super().get_config(), "num_backward_steps": self.num_backward_steps,
+            "dropout": self.dropout}

@@ -45,11 +45,32 @@ def test_a_negative_activity_penalty_is_refused():
         cells.SimpleCell(4, activity_l1=-1)
 
 
+def test_dropout_hides_outputs_in_training_only_and_by_seed():
+    losses = {}
+    for name, options in {"none": {}, "half": {"dropout": 0.5}, "again": {"dropout": 0.5}}.items():
+        model = models.RNN(50, seed=2, **options)
+        model.compile(keras.optimizers.SGD(0.0))
+        history = model.fit(
+            make_batch(), validation_data=make_batch(), epochs=2, shuffle=False, verbose=0).history
+        losses[name] = history["loss"], history["val_loss"]
+    assert losses["half"] == losses["again"]
+    assert losses["half"][1] == losses["none"][1]
+    # Without a learning rate only the draws differ, which the step of the optimizer seeds.
+    assert len({*losses["half"][0], losses["none"][0][0]}) == 3
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
+def test_a_dropout_that_is_no_share_is_refused(value):
+    with pytest.raises(ValueError, match=f"RNN: dropout must be a share .*got {value}"):
+        models.RNN(4, dropout=value)
+
+
 @pytest.mark.parametrize("as_input", [dict, lambda x: tf.data.Dataset.from_tensors(x)],
                          ids=["arrays", "dataset"])
 @pytest.mark.parametrize("make, value, rule", [
     (bernoulli_model, 0.5, "frames must be 0 or 1 for BernoulliHead: .*, got 0.5$"),
-    (bernoulli_model, np.nan, "frames must be (0 or 1 for BernoulliHead: .*|finite), got [nN]a[nN]"),
+    (bernoulli_model, np.nan,
+     "frames must be (0 or 1 for BernoulliHead: .*|finite), got [nN]a[nN]"),
     (lambda: models.RNNRBM(3, 4), 1.5, "frames must be from 0 to 1 for RBMHead: .*, got 1.5$"),
 ])
 def test_frames_that_the_head_does_not_know_are_refused_before_any_update(
