@@ -1,12 +1,13 @@
 """The recurrent temporal restricted Boltzmann machine."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from rnnpt.cells import RTRBMCell
-from rnnpt.heads import RBMHead
+from rnnpt.models._conditional_rbm import VisibleBias, make_head, small_normal
 from rnnpt.models._training import SequenceTraining
-from rnnpt.models._visible_bias import VisibleBias
 from rnnpt.models.sequence import SequenceModel
 
 
@@ -22,13 +23,18 @@ class RTRBM(SequenceModel):
 
     Args:
         num_hidden: K, hidden units.
-        num_gibbs_steps: k of contrastive divergence, as `RBMHead` takes it.
+        num_gibbs_steps: k of contrastive divergence, a number or a schedule, as `RBMHead` takes
+            it.
+        visible: "binary", or "gaussian" for real frames of unit variance.
         dynamic_visible_bias: whether the visible bias has W'' (2012), or is b_v at all times
             (2013).
         kernel_stddev: of the normal that W starts from; W', W'' and the biases start from one of
             0.005.
         seed: of the initial weights, and of everything random in training.
-        **kwargs: of `keras.Model`.
+        **kwargs: of `SequenceModel`.
+
+    Raises:
+        ValueError: if there is no such kind of visible units.
 
     Example:
         >>> model = RTRBM(num_hidden=6)
@@ -43,24 +49,25 @@ class RTRBM(SequenceModel):
     def __init__(
         self,
         num_hidden: int = 150,
-        num_gibbs_steps: object = 15,
+        num_gibbs_steps: Any = 15,
+        visible: str = "binary",
         dynamic_visible_bias: bool = True,
         kernel_stddev: float = 0.01,
         seed: int = 0,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         cell = RTRBMCell(
-            num_hidden, recurrent_kernel_initializer=_small(seed + 1),
-            bias_initializer=_small(seed + 2))
-        head = RBMHead(
-            num_hidden, num_gibbs_steps,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=kernel_stddev, seed=seed))
+            num_hidden, recurrent_kernel_initializer=small_normal(seed + 1),
+            bias_initializer=small_normal(seed + 2))
+        head = make_head(
+            visible, num_hidden, num_gibbs_steps=num_gibbs_steps,
+            kernel_initializer=small_normal(seed, kernel_stddev))
         super().__init__(
-            cell, head, seed=seed, readout_initializer=_small(seed + 3), **kwargs)
+            cell, head, seed=seed, readout_initializer=small_normal(seed + 3), **kwargs)
         self.dynamic_visible_bias = dynamic_visible_bias
         self._config = {
             "num_hidden": num_hidden,
-            "num_gibbs_steps": head.get_config()["num_gibbs_steps"],
+            "num_gibbs_steps": head.get_config()["num_gibbs_steps"], "visible": visible,
             "dynamic_visible_bias": dynamic_visible_bias, "kernel_stddev": kernel_stddev,
             "seed": seed}
 
@@ -79,7 +86,7 @@ class RTRBM(SequenceModel):
         self.cell.build((None, num_visible))
         visible_bias = VisibleBias(
             num_visible, self.readout_initializer if self.dynamic_visible_bias else None,
-            bias_initializer=_small(self.seed + 4), name="visible_bias", dtype=self.cell.dtype)
+            bias_initializer=small_normal(self.seed + 4), name="visible_bias", dtype=self.cell.dtype)
         self.readout = _Readout(self.cell, visible_bias)
         self.readout.build((None, self.cell.output_size))
 
@@ -99,7 +106,3 @@ class _Readout(keras.layers.Layer):
     def call(self, hidden: tf.Tensor) -> tf.Tensor:
         hidden_bias = self.cell.bias + tf.tensordot(hidden, self.cell.recurrent_kernel, axes=1)
         return tf.concat([self.visible_bias(hidden), hidden_bias], axis=-1)
-
-
-def _small(seed: int) -> keras.initializers.Initializer:
-    return keras.initializers.RandomNormal(stddev=0.005, seed=seed)

@@ -1,14 +1,15 @@
 """The temporal restricted Boltzmann machine."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from rnnpt import numerics
-from rnnpt.cells import WindowCell
-from rnnpt.heads import RBMHead
-from rnnpt.models._batch import check_frames, zero_padding
+from rnnpt.cells import WindowCell, swap_time
+from rnnpt.models._batch import Batch, check_frames, unpack_batch, zero_padding
+from rnnpt.models._conditional_rbm import VisibleBias, make_head, small_normal
 from rnnpt.models._training import SequenceTraining
-from rnnpt.models._visible_bias import VisibleBias
 from rnnpt.models.sequence import SequenceModel
 
 
@@ -29,9 +30,14 @@ class TRBM(SequenceModel):
         num_hidden: K, hidden units.
         order: m, how many steps back the connections go.
         variant: "full", or what is left out: "-VV" the A_n, "-HH" the W'_n, "-VH" the W_n.
-        num_gibbs_steps: k of contrastive divergence, as `RBMHead` takes it.
+        num_gibbs_steps: k of contrastive divergence, a number or a schedule, as `RBMHead` takes
+            it.
+        visible: "binary", or "gaussian" for real frames of unit variance.
         seed: of the initial weights, and of everything random in training.
-        **kwargs: of `keras.Model`.
+        **kwargs: of `SequenceModel`.
+
+    Raises:
+        ValueError: if the order, the variant or the kind of visible units is none.
 
     Example:
         >>> model = TRBM(num_hidden=6, order=2, variant="-HH")
@@ -47,20 +53,22 @@ class TRBM(SequenceModel):
         num_hidden: int = 200,
         order: int = 4,
         variant: str = "full",
-        num_gibbs_steps: int = 1,
+        num_gibbs_steps: Any = 1,
+        visible: str = "binary",
         seed: int = 0,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         cell = WindowCell(
-            num_hidden, order, variant, detached=True, window_initializer=_small(seed + 1))
-        head = RBMHead(
-            num_hidden, num_gibbs_steps,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01, seed=seed))
+            num_hidden, order, variant, detached=True, window_initializer=small_normal(seed + 1))
+        head = make_head(
+            visible, num_hidden, num_gibbs_steps=num_gibbs_steps,
+            kernel_initializer=small_normal(seed, 0.01))
         super().__init__(
-            cell, head, seed=seed, readout_initializer=_small(seed + 2), **kwargs)
+            cell, head, seed=seed, readout_initializer=small_normal(seed + 2), **kwargs)
         self._config = {
             "num_hidden": num_hidden, "order": order, "variant": variant,
-            "num_gibbs_steps": head.get_config()["num_gibbs_steps"], "seed": seed}
+            "num_gibbs_steps": head.get_config()["num_gibbs_steps"], "visible": visible,
+            "seed": seed}
         self._means = tf.function(self._hidden_means, reduce_retracing=True)
         self._reconstruct = tf.function(self._visible_means, reduce_retracing=True)
         self._draw = tf.function(self._draw_visible, reduce_retracing=True)
@@ -78,6 +86,23 @@ class TRBM(SequenceModel):
         frames, mask = check_frames("frames", frames, mask, head=self.head)
         self.build_for(frames.shape[-1])
         return self._means(frames, mask)
+
+    def lift(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """A batch for a model of the hidden means; usable inside a graph.
+
+        Args:
+            batch: whole sequences, see `SequenceModel`: each row starts in it.
+
+        Returns:
+            The same with the hidden means for frames.
+        """
+        frames, mask, starts = unpack_batch(batch)
+        check = tf.debugging.Assert(
+            tf.reduce_all(starts),
+            ["starts must be True in a batch that is lifted: hidden means are of whole sequences; "
+             "got", starts])
+        with tf.control_dependencies([check]):
+            return {"frames": self._means(frames, mask), "mask": mask, "starts": starts}
 
     def denoise(
         self,
@@ -108,7 +133,8 @@ class TRBM(SequenceModel):
         """Draw frames one after the other, each given its hidden units and the frames before.
 
         Exact without connections from the visible units of the past; else what later hidden units
-        tell of a frame is left out, as in filtering.
+        tell of a frame is left out, as in filtering. Gaussian units are set to their means, their
+        noise left out.
 
         Args:
             hidden: values of the hidden units (B, T, K).
@@ -150,22 +176,25 @@ class TRBM(SequenceModel):
     def _draw_visible(
         self, hidden: tf.Tensor, state: list[tf.Tensor], seed: tf.Tensor
     ) -> tf.Tensor:
-        num_steps = tf.shape(hidden)[1]
+        batch_size, num_steps = tf.unstack(tf.shape(hidden)[:2])
         frames = tf.TensorArray(
-            hidden.dtype, num_steps, element_shape=[None, self.num_visible])
+            hidden.dtype, tf.maximum(num_steps, 1), element_shape=[None, self.num_visible])
+        # TensorFlow cannot stack an array of nothing, when there is no step.
+        frames = frames.write(0, tf.zeros([batch_size, self.num_visible], hidden.dtype))
 
         def body(
             t: tf.Tensor, state: list[tf.Tensor], frames: tf.TensorArray
         ) -> tuple[tf.Tensor, list[tf.Tensor], tf.TensorArray]:
-            means = self.head.visible_mean(self.parameters(state), hidden[:, t])
-            uniforms = numerics.uniform(numerics.fold_in(seed, t), tf.shape(means))
-            frame = tf.cast(tf.cast(uniforms, means.dtype) < means, means.dtype)
+            frame = self.head.visible_mean(self.parameters(state), hidden[:, t])
+            if self.head.support != "real":
+                uniforms = numerics.uniform(numerics.fold_in(seed, t), tf.shape(frame))
+                frame = tf.cast(tf.cast(uniforms, frame.dtype) < frame, frame.dtype)
             return t + 1, self.cell.shift([frame, hidden[:, t]], state), frames.write(t, frame)
 
         *_, frames = tf.while_loop(
             lambda t, *_: t < num_steps, body, (tf.constant(0), list(state), frames),
             maximum_iterations=num_steps, parallel_iterations=1)
-        return tf.transpose(frames.stack(), [1, 0, 2])
+        return swap_time(frames.stack()[:num_steps])
 
 
 class _Readout(keras.layers.Layer):
@@ -184,7 +213,3 @@ class _Readout(keras.layers.Layer):
     def call(self, outputs: tf.Tensor) -> tf.Tensor:
         hidden_bias, frames = outputs[..., :self.num_hidden], outputs[..., self.num_hidden:]
         return tf.concat([self.visible_bias(frames), hidden_bias], axis=-1)
-
-
-def _small(seed: int) -> keras.initializers.Initializer:
-    return keras.initializers.RandomNormal(stddev=0.005, seed=seed)

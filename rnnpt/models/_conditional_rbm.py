@@ -1,7 +1,45 @@
-"""The visible bias of an RBM whose past may move it."""
+"""What the models that are one RBM a frame have in common: the head, and the visible bias."""
 
 import keras
 import tensorflow as tf
+
+from rnnpt.heads import GaussianRBMHead, RBMHead
+
+_HEADS = {"binary": RBMHead, "gaussian": GaussianRBMHead}
+
+
+def make_head(visible: str, num_hidden: int, **kwargs: object) -> RBMHead:
+    """The RBM for a kind of visible units.
+
+    Args:
+        visible: "binary" or "gaussian".
+        num_hidden: K.
+        **kwargs: of `RBMHead`.
+
+    Returns:
+        The head; Gaussian units have unit variance.
+
+    Raises:
+        ValueError: if there is no such kind.
+    """
+    if visible not in _HEADS:
+        raise ValueError(
+            f"visible must be 'binary' or 'gaussian', got {visible!r}; 'gaussian' is for real "
+            "frames of unit variance")
+    return _HEADS[visible](num_hidden, **kwargs)
+
+
+def small_normal(seed: int, stddev: float = 0.005) -> keras.initializers.Initializer:
+    """How weights from the past start: near zero, so that one RBM stands for all frames.
+
+    Args:
+        seed: of the draw.
+        stddev: of the normal; by default as in Sutskever 2013, section 3.11.3.
+
+    Returns:
+        The initializer.
+    """
+    return keras.initializers.RandomNormal(stddev=stddev, seed=seed)
 
 
 class VisibleBias(keras.layers.Layer):
