@@ -1,4 +1,4 @@
-"""Log-likelihood a time step and two frame accuracies, as the piano-roll papers define them.
+"""Log-likelihood a time step, as bits and perplexity too, and the piano rolls' frame accuracies.
 
 Every metric is a pure NumPy function. The two accuracies are different rules that give different
 figures for one model, so a table shows both and never mixes them.
@@ -7,6 +7,8 @@ Each rule comes in two steps, so that a large set is scored a batch at a time: a
 batch (`frame_scores`, `note_counts`) and a function of all of it (`frame_accuracy`,
 `micro_accuracy`).
 """
+
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -132,9 +134,61 @@ def micro_accuracy(counts: ArrayLike) -> float:
     return float(totals[0] / totals.sum()) if totals.sum() else 1.0
 
 
+def bits_per_character(nats: float) -> float:
+    """Returns the bits that a model needs for a character: -nats / log 2.
+
+    Args:
+        nats: Log-likelihood a character in nats, from `log_likelihood`: not positive.
+
+    Returns:
+        Bits a character; 0 for a model that is always sure and right.
+
+    Raises:
+        ValueError: If `nats` is positive.
+
+    Example:
+        >>> round(bits_per_character(log_likelihood([-3.0], num_frames=2)), 3)
+        2.164
+
+    Source: Bengio et al. 2012, section 4.2; Sutskever 2013, section 5.4.
+    """
+    return -_not_positive(nats) / math.log(2)
+
+
+def perplexity(nats: float) -> float:
+    """Returns the perplexity of a text: exp(-nats), the number of equally likely next words.
+
+    Args:
+        nats: Log-likelihood a word in nats, from `log_likelihood`: not positive.
+
+    Returns:
+        Perplexity, at least 1; infinite where it is no float64 number.
+
+    Raises:
+        ValueError: If `nats` is positive.
+
+    Example:
+        >>> round(perplexity(math.log(1 / 200)), 6)
+        200.0
+
+    Source: Bengio et al. 2012, section 4.2.
+    """
+    with np.errstate(over="ignore"):
+        return float(np.exp(-_not_positive(nats)))
+
+
 def _mismatch(name: str, predicted: np.ndarray, frames: np.ndarray) -> str:
     """Returns the message about predictions that are not those of the frames."""
     return (
         f"{name} must end in the shape of frames {frames.shape}, got {predicted.shape}: score the "
         "frames that were predicted."
     )
+
+
+def _not_positive(nats: float) -> float:
+    """Returns a log-likelihood of symbols, which have probabilities and not densities."""
+    if not nats <= 0:
+        raise ValueError(
+            f"nats must be a log-likelihood, at most 0, got {nats}: pass -loss, not the loss."
+        )
+    return nats

@@ -96,3 +96,21 @@ def test_note_counts_refuse_logits_and_nan(value):
 def test_note_counts_refuse_frames_of_another_width():
     with pytest.raises(ValueError, match=r"probabilities must end .* \(1, 3\), got \(1, 2\)"):
         metrics.note_counts([[0.5, 0.5]], [[1, 0, 0]])
+
+
+def test_even_guesses_among_symbols_have_their_logarithm_in_bits_and_their_number_as_perplexity():
+    nats = metrics.log_likelihood(np.full(10, np.log(1 / 64)), num_frames=10)
+    assert metrics.bits_per_character(nats) == pytest.approx(6, abs=1e-12)
+    assert metrics.perplexity(nats) == pytest.approx(64, rel=1e-12)
+    assert metrics.bits_per_character(0.0) == 0 and metrics.perplexity(0.0) == 1
+
+
+def test_a_model_that_is_wrong_beyond_measure_has_an_infinite_perplexity():
+    assert metrics.perplexity(-1000.0) == float("inf")
+
+
+@pytest.mark.parametrize("rule", [metrics.bits_per_character, metrics.perplexity])
+@pytest.mark.parametrize("nats", [1.5, float("nan")])
+def test_a_loss_in_place_of_a_log_likelihood_is_refused(rule, nats):
+    with pytest.raises(ValueError, match=f"nats must be a log-likelihood.* got {nats}"):
+        rule(nats)
