@@ -1,9 +1,9 @@
-"""The two models of the main job: the plain RNN and the RNN-RBM."""
+"""The plain recurrent network: exact and fast."""
 
 import keras
 
 from rnnpt.cells import SimpleCell
-from rnnpt.heads import BernoulliHead, RBMHead
+from rnnpt.heads import BernoulliHead
 from rnnpt.models._training import SequenceTraining
 from rnnpt.models.sequence import SequenceModel
 
@@ -42,65 +42,6 @@ class RNN(SequenceModel):
             cell, BernoulliHead(), seed=seed,
             readout_initializer=keras.initializers.GlorotUniform(seed=seed + 2), **kwargs)
         self._config = {"num_hidden": num_hidden, "activation": activation, "seed": seed}
-
-    def get_config(self) -> dict[str, object]:
-        """Everything the constructor takes.
-
-        Returns:
-            A JSON-ready dictionary.
-        """
-        return {**SequenceTraining.get_config(self), **self._config}
-
-
-@keras.saving.register_keras_serializable(package="rnnpt")
-class RNNRBM(SequenceModel):
-    """A recurrent network that sets the biases of a restricted Boltzmann machine at each step.
-
-    Use it for polyphony: the RBM gives chords, the network gives them an order.
-
-    Equation: h_t = activation(W_2 v_t + W_3 h_(t-1) + b_h); at step t the RBM has the visible bias
-    b_v + W'' h_(t-1) and the hidden bias b_h + W' h_(t-1), and one kernel W for all steps.
-
-    Args:
-        num_hidden: K, hidden units of the RBM.
-        num_recurrent: H, recurrent units.
-        num_gibbs_steps: k of contrastive divergence.
-        activation: of the recurrent units.
-        seed: of the initial weights, and of everything random in training.
-        **kwargs: of `keras.Model`.
-
-    Example:
-        >>> model = RNNRBM(num_hidden=6, num_recurrent=4)
-        >>> model.build_for(num_visible=8)
-        >>> tuple(model.head.kernel.shape)
-        (8, 6)
-
-    Source: Boulanger-Lewandowski et al. 2012, section 4; Pasa, Testolin and Sperduti 2014,
-    section 2.
-    """
-
-    def __init__(
-        self,
-        num_hidden: int = 150,
-        num_recurrent: int = 100,
-        num_gibbs_steps: int = 15,
-        activation: str = "tanh",
-        seed: int = 0,
-        **kwargs: object,
-    ) -> None:
-        cell = SimpleCell(
-            num_recurrent, activation,
-            kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
-            recurrent_kernel_initializer=keras.initializers.Orthogonal(seed=seed + 1))
-        head = RBMHead(
-            num_hidden, num_gibbs_steps,
-            kernel_initializer=keras.initializers.GlorotNormal(seed=seed + 2))
-        # W' and W'' start near zero, so that the RBM begins as one RBM for all steps.
-        readout = keras.initializers.RandomNormal(stddev=0.01, seed=seed + 3)
-        super().__init__(cell, head, seed=seed, readout_initializer=readout, **kwargs)
-        self._config = {
-            "num_hidden": num_hidden, "num_recurrent": num_recurrent,
-            "num_gibbs_steps": num_gibbs_steps, "activation": activation, "seed": seed}
 
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.
