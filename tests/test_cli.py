@@ -13,6 +13,7 @@ import pytest
 
 from rnnpt import cli
 from rnnpt.experiments import command
+from rnnpt.experiments.config import CONFIGS
 from rnnpt.music.pianoroll_midi import PianoRoll, midi_to_pianoroll, onsets_of, pianoroll_to_midi
 from rnnpt.serving import server
 
@@ -75,7 +76,7 @@ def test_help_and_wrong_flags_import_no_tensorflow():
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == [
         "rnnpt: the following arguments are required: --run_dir: see rnnpt train --help",
-        "rnnpt: config must be one of rnn_jsb, rnn_rbm_jsb, rnn_rbm_chorales, got 'jsb'.",
+        f"rnnpt: config must be one of {', '.join(CONFIGS)}, got 'jsb'.",
     ]
 
 

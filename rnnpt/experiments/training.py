@@ -5,36 +5,11 @@ from pathlib import Path
 
 import keras
 
-from rnnpt import datasets, models, pretraining
+from rnnpt import datasets, pretraining
 from rnnpt.experiments import run_folder
-from rnnpt.experiments.config import (
-    ExperimentConfig,
-    FitConfig,
-    PhaseConfig,
-    RNNConfig,
-    RNNRBMConfig,
-)
+from rnnpt.experiments.config import ExperimentConfig, FitConfig, PhaseConfig
+from rnnpt.experiments.model import build_model
 from rnnpt.experiments.setting import ConfigError
-
-
-def build_model(config: RNNConfig | RNNRBMConfig, seed: int) -> keras.Model:
-    """Makes the model of an experiment, untrained.
-
-    Args:
-        config: Which model.
-        seed: Of its weights and its draws.
-
-    Returns:
-        A `SequenceModel`.
-    """
-    if isinstance(config, RNNConfig):
-        return models.RNN(num_hidden=config.num_hidden, activation=config.activation, seed=seed)
-    return models.RNNRBM(
-        num_hidden=config.num_hidden,
-        num_recurrent=config.num_recurrent,
-        num_gibbs_steps=config.num_gibbs_steps,
-        seed=seed,
-    )
 
 
 def train(

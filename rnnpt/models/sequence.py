@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnpt import numerics
-from rnnpt.cells import Cell, swap_time, unroll
+from rnnpt.cells import Cell, as_cell, swap_time, unroll
 from rnnpt.heads import AISSchedule, Head
 from rnnpt.models._batch import Batch, add_padding, check_frames, unpack_batch
 from rnnpt.models._generation import check_request, draw_frames
@@ -29,14 +29,14 @@ class SequenceModel(SequenceTraining):
     goes on from the same row of the batch before (training only), all True where left out.
 
     Args:
-        cell: what remembers.
+        cell: what remembers, of `rnnpt.cells` or of Keras (`keras.layers.LSTMCell(100)`).
         head: what the remembered is turned into.
         seed: of everything random in training and evaluation.
         readout_initializer: how the matrix from the cell's output (H, P) starts.
         **kwargs: of `keras.Model`.
 
     Raises:
-        TypeError: if `cell` is no Cell or `head` no Head.
+        TypeError: if `cell` is no cell or `head` no Head.
 
     Example:
         >>> from rnnpt import cells, heads
@@ -51,19 +51,18 @@ class SequenceModel(SequenceTraining):
 
     def __init__(
         self,
-        cell: Cell,
+        cell: Cell | keras.Layer,
         head: Head,
         seed: int = 0,
         readout_initializer: object = "glorot_uniform",
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        for name, value, kind in (("cell", cell, Cell), ("head", head, Head)):
-            if not isinstance(value, kind):
-                raise TypeError(
-                    f"SequenceModel: {name} must be a rnnpt {kind.__name__}, got "
-                    f"{type(value).__name__}; build one from rnnpt.cells or rnnpt.heads")
-        self.cell = cell
+        if not isinstance(head, Head):
+            raise TypeError(
+                f"SequenceModel: head must be a rnnpt Head, got {type(head).__name__}; build one "
+                "from rnnpt.heads")
+        self.cell = as_cell(cell)
         self.head = head
         self.seed = seed
         self.readout_initializer = keras.initializers.get(readout_initializer)

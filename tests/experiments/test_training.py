@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnnpt import datasets
+from rnnpt import datasets, models
 from rnnpt.experiments import run_folder, training
 from rnnpt.experiments.config import named
 from rnnpt.experiments.setting import ConfigError, override
@@ -57,7 +57,7 @@ def test_pretraining_comes_first_on_drawn_sequences(tmp_path):
 
 def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(tmp_path, monkeypatch):
     train(tmp_path / "whole", "rnn_rbm_chorales", RBM)
-    fit, calls = training.models.RNNRBM.fit, []
+    fit, calls = models.RNNRBM.fit, []
 
     def stop_in_third_epoch(self, *args, **kwargs):
         calls.append(None)
@@ -65,7 +65,7 @@ def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(tmp_path, monkey
             raise KeyboardInterrupt
         return fit(self, *args, **kwargs)
 
-    monkeypatch.setattr(training.models.RNNRBM, "fit", stop_in_third_epoch)
+    monkeypatch.setattr(models.RNNRBM, "fit", stop_in_third_epoch)
     with pytest.raises(KeyboardInterrupt, match="after epoch 0 of 2.*broken"):
         train(tmp_path / "broken", "rnn_rbm_chorales", RBM)
     train(tmp_path / "broken", "rnn_rbm_chorales", RBM)

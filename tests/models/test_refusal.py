@@ -8,7 +8,7 @@ from tests.catalogue import NUM_VISIBLE, make_batch
 
 
 @pytest.mark.parametrize("cell, head, message", [
-    ("gru", heads.BernoulliHead(), "cell must be a rnnpt Cell, got str"),
+    ("gru", heads.BernoulliHead(), "cell must be a rnnpt Cell or a Keras cell, got str"),
     (cells.SimpleCell(2), "bernoulli", "head must be a rnnpt Head, got str")])
 def test_parts_of_another_kind_are_refused(cell, head, message):
     with pytest.raises(TypeError, match=message):
