@@ -72,6 +72,7 @@ HEADS: dict[str, Callable[..., heads.Head]] = {
 MODELS: dict[str, Callable[[], models.SequenceModel]] = {
     "EchoStateNetwork": lambda: models.EchoStateNetwork(4, integration=0.2, seed=3),
     "HMM": lambda: models.HMM(3, seed=7),
+    "LanguageModel": lambda: models.LanguageModel(4, class_of=[0, 1, 1, 0, 1], seed=3),
     "RNN": lambda: models.RNN(4, activation="sigmoid", seed=3),
     "RNNNADE": lambda: models.RNNNADE(3, num_recurrent=4, activation="sigmoid", seed=7),
     "RNNRBM": lambda: models.RNNRBM(

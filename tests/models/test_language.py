@@ -1,4 +1,4 @@
-"""The language model: exact on all texts, better than chance after training, one file of classes."""
+"""The language model: exact on all texts, a text learned, classes and frames that do not fit."""
 
 import itertools
 
