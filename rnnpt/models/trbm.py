@@ -125,7 +125,7 @@ class TRBM(SequenceModel):
         self.build_for(frames.shape[-1])
         if hidden is None:
             hidden = self._means(frames, mask)
-        return self._reconstruct(frames, mask, hidden)
+        return self._reconstruct(frames, mask, self._cast(hidden))
 
     def draw_visible(
         self, hidden: tf.Tensor, state: list[tf.Tensor], seed: tf.Tensor
@@ -144,7 +144,7 @@ class TRBM(SequenceModel):
         Returns:
             Frames (B, T, V).
         """
-        return self._draw(hidden, state, numerics.as_seed(seed))
+        return self._draw(self._cast(hidden), state, numerics.as_seed(seed))
 
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.
@@ -164,6 +164,9 @@ class TRBM(SequenceModel):
             num_visible, None if self.cell.variant == "-VV" else self.readout_initializer,
             name="visible_bias", dtype=self.cell.dtype))
         self.readout.build((None, self.cell.output_size))
+
+    def _cast(self, hidden: tf.Tensor) -> tf.Tensor:
+        return tf.cast(hidden, self.head.kernel.dtype)
 
     def _hidden_means(self, frames: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         parameters = self.call({"frames": frames, "mask": mask})
