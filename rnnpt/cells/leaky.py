@@ -56,7 +56,7 @@ class LeakyCell(SimpleCell):
             raise ValueError(
                 f"LeakyCell: leaky_share must be from 0 to 1, got {leaky_share}; the paper tries "
                 "0, 0.25 and 0.5")
-        self.leak_range = tuple(leak)
+        self.leak_range = (leak[0], leak[1])
         self.leaky_share = leaky_share
         self.seed = seed
 

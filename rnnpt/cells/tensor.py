@@ -1,5 +1,7 @@
 """The tensor cell: every visible unit has a recurrent matrix of its own."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -34,7 +36,7 @@ class TensorCell(Cell):
         units: int,
         kernel_initializer: object = "glorot_uniform",
         recurrent_kernels_initializer: object = None,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         super().__init__(state_sizes=[units], **kwargs)
         self.units = units
