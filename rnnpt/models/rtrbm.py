@@ -86,7 +86,8 @@ class RTRBM(SequenceModel):
         self.cell.build((None, num_visible))
         visible_bias = VisibleBias(
             num_visible, self.readout_initializer if self.dynamic_visible_bias else None,
-            bias_initializer=small_normal(self.seed + 4), name="visible_bias", dtype=self.cell.dtype)
+            bias_initializer=small_normal(self.seed + 4), name="visible_bias",
+            dtype=self.cell.dtype)
         self.readout = _Readout(self.cell, visible_bias)
         self.readout.build((None, self.cell.output_size))
 

@@ -132,9 +132,8 @@ class TRBM(SequenceModel):
     ) -> tf.Tensor:
         """Draw frames one after the other, each given its hidden units and the frames before.
 
-        Exact without connections from the visible units of the past; else what later hidden units
-        tell of a frame is left out, as in filtering. Gaussian units are set to their means, their
-        noise left out.
+        What later hidden units tell of a frame is left out, as in filtering: with it there is no
+        simple draw. Gaussian units are set to their means, their noise left out.
 
         Args:
             hidden: values of the hidden units (B, T, K).

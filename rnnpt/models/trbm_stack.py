@@ -112,7 +112,7 @@ class TRBMStack:
     ) -> tf.Tensor:
         """Continue sequences: draw the top level's frames, then each level given those above.
 
-        Exact where no connection leads from earlier visible units; else see `TRBM.draw_visible`.
+        The draw downwards is an approximation, see `TRBM.draw_visible`.
 
         Args:
             prime: frames to go on from (B, T, V), T may be 0; None for one sequence from nothing.
