@@ -56,7 +56,7 @@ def build_model(config: configs.ModelConfig, seed: int) -> models.SequenceModel:
         seed=seed, readout_initializer=readout, dropout=config.dropout)
 
 
-def _make_cell(config: object) -> cells.Cell:
+def _make_cell(config: configs.CellConfig) -> cells.Cell:
     if isinstance(config, configs.KerasCellConfig):
         kinds = {"lstm": keras.layers.LSTMCell, "gru": keras.layers.GRUCell}
         return cells.KerasCell(kinds[config.kind](config.units))
