@@ -179,6 +179,16 @@ def test_a_row_with_its_own_seed_has_the_same_answer_among_any_neighbours(method
         np.testing.assert_allclose(answer(rows), together[rows], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["sample", "mean"])
+def test_float64_draws_what_float32_draws(method):
+    twin = make_nade()
+    single, double = (
+        getattr(make_head(twin, dtype=dtype), method)(parameters_of(twin, 50, dtype), (1, 2))
+        for dtype in ("float32", "float64"))
+    assert double.dtype == "float64"
+    np.testing.assert_allclose(single, double, rtol=1e-5)
+
+
 def test_no_row_has_no_answer_and_no_gradient():
     twin = make_nade()
     head, parameters = make_head(twin), parameters_of(twin, 0)
