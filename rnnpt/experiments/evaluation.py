@@ -1,4 +1,4 @@
-"""The table of a trained model: likelihood and both accuracies, beside the two baselines."""
+"""The table of a trained model: likelihood and both accuracies, beside the baselines."""
 
 import csv
 import dataclasses
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from rnnpt import datasets, heads, metrics, numerics
 from rnnpt.experiments import run_folder
 from rnnpt.experiments.config import EvaluationConfig
-from rnnpt.models import baselines
+from rnnpt.models import baselines, n_gram
 from rnnpt.whole_file import write_bytes
 
 
@@ -71,10 +71,12 @@ def evaluate(
         progress: Whether to show a bar.
 
     Returns:
-        The rows: the model (once a kind of chain), Note 1-gram, copy the previous frame.
+        The rows: the model (once a kind of chain), an N-gram of frames, one of notes, Note
+        1-gram, copy the previous frame.
     """
     rows = _measure_model(model, splits.test, config, seed, progress)
-    return [*rows, _measure_unigram(splits, config.num_samples, seed), _measure_copy(splits.test)]
+    counted = _measure_n_grams(splits, config.num_samples, seed)
+    return [*rows, *counted, _measure_copy(splits.test)]
 
 
 def save_table(run_dir: Path, rows: list[Row]) -> str:
@@ -229,26 +231,36 @@ def _draw_functions(model: keras.Model, config: EvaluationConfig) -> dict[str, _
     return {name: _compiled(model, draw) for name, draw in draws.items()}
 
 
-def _measure_unigram(splits: datasets.Splits, num_samples: int, seed: int) -> Row:
-    """Returns the row of Note 1-gram."""
-    model = baselines.NoteUnigram(splits.train.frames())
-    log_prob, score = 0.0, 0.0
-    for index, piece in enumerate(splits.test.sequences):
+def _measure_n_grams(splits: datasets.Splits, num_samples: int, seed: int) -> Iterator[Row]:
+    """Yields the rows of the counting baselines, with the orders and strengths they come with."""
+    train = splits.train.sequences
+    frame, note = n_gram.FrameNgram(train), n_gram.NoteNgram(train)
+    yield _measure_n_gram(f"Frame {frame.order}-gram", frame, splits.test, num_samples, seed)
+    yield _measure_n_gram(f"Note {note.order}-gram", note, splits.test, num_samples, seed)
+    note = n_gram.NoteNgram(train, order=1)
+    yield _measure_n_gram("Note 1-gram", note, splits.test, num_samples, seed)
+
+
+def _measure_n_gram(
+    name: str,
+    model: n_gram.FrameNgram | n_gram.NoteNgram,
+    sequences: datasets.Sequences,
+    num_samples: int,
+    seed: int,
+) -> Row:
+    """Returns the row of one of them."""
+    log_prob, score, counts = 0.0, 0.0, np.zeros(3, np.int64)
+    for index, piece in enumerate(sequences.sequences):
         log_prob += model.log_prob(piece).sum()
-        for sample in range(num_samples):
-            drawn = model.sample(len(piece), (seed, index, sample))
+        counts += metrics.note_counts(model.probabilities(piece), piece)
+        for drawn in model.samples(piece, num_samples, (seed, index)):
             score += float(metrics.frame_scores(drawn, piece).sum())
-    counts = [
-        metrics.note_counts(np.broadcast_to(model.probabilities, piece.shape), piece)
-        for piece in splits.test.sequences
-    ]
-    num_frames = splits.test.num_frames
     return Row(
-        "Note 1-gram",
+        name,
         "exactly",
-        metrics.log_likelihood(log_prob, num_frames),
+        metrics.log_likelihood(log_prob, sequences.num_frames),
         0.0,
-        100 * score / (num_frames * num_samples),
+        100 * score / (sequences.num_frames * num_samples),
         100 * metrics.micro_accuracy(counts),
     )
 

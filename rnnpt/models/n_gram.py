@@ -88,18 +88,22 @@ class NoteNgram:
         frames, on = np.asarray(piece, bool), self.probabilities(piece)
         return np.where(frames, np.log(on), np.log1p(-on)).sum(axis=1)
 
-    def sample(self, piece: ArrayLike, seed: int | Sequence[int]) -> np.ndarray:
-        """Draws one frame for each of a piece, given the real frames before it.
+    def samples(
+        self, piece: ArrayLike, num_samples: int, seed: Sequence[int]
+    ) -> Iterator[np.ndarray]:
+        """Draws each frame of a piece several times, given the real frames before it.
 
         Args:
             piece: Frames (T, V), 0 or 1.
-            seed: Seed of the random stream, a number or several.
+            num_samples: How often.
+            seed: Seed of the random streams, one or more numbers; sample i adds its own, i.
 
-        Returns:
+        Yields:
             Frames (T, V), bool.
         """
         on = self.probabilities(piece)
-        return np.random.default_rng(seed).random(on.shape) < on
+        for sample in range(num_samples):
+            yield np.random.default_rng([*seed, sample]).random(on.shape) < on
 
     @staticmethod
     def _places(frames: np.ndarray, length: int) -> np.ndarray:
@@ -205,27 +209,32 @@ class FrameNgram:
                 ) - math.log(successors.total + self.strength)
         return log_probs
 
-    def sample(self, piece: ArrayLike, seed: int | Sequence[int]) -> np.ndarray:
-        """Draws one frame for each of a piece, given the real frames before it.
+    def samples(
+        self, piece: ArrayLike, num_samples: int, seed: Sequence[int]
+    ) -> Iterator[np.ndarray]:
+        """Draws each frame of a piece several times, given the real frames before it.
 
         Args:
             piece: Frames (T, V), 0 or 1.
-            seed: Seed of the random stream, a number or several.
+            num_samples: How often.
+            seed: Seed of the random streams, one or more numbers; sample i adds its own, i.
 
-        Returns:
+        Yields:
             Frames (T, V), bool.
         """
         frames = np.asarray(piece, bool)
-        rng = np.random.default_rng(seed)
-        drawn = rng.random(frames.shape) < self._unigram.probabilities
-        chances, heights = rng.random((2, len(frames), self.order))
-        for t, (_, known) in enumerate(self._known(frames)):
-            # From the longest context on, each is passed over for the shorter ones or draws.
-            for i, successors in reversed(list(enumerate(known))):
-                if chances[t, i] * (successors.total + self.strength) < successors.total:
-                    drawn[t] = self._alphabet[successors.draw(heights[t, i])]
-                    break
-        return drawn
+        walked = [list(enumerate(known)) for _, known in self._known(frames)]
+        for sample in range(num_samples):
+            rng = np.random.default_rng([*seed, sample])
+            drawn = rng.random(frames.shape) < self._unigram.probabilities
+            chances, heights = rng.random((2, len(frames), self.order))
+            for t, known in enumerate(walked):
+                # From the longest context on, each draws or leaves it to the next shorter one.
+                for i, successors in reversed(known):
+                    if chances[t, i] * (successors.total + self.strength) < successors.total:
+                        drawn[t] = self._alphabet[successors.draw(heights[t, i])]
+                        break
+            yield drawn
 
     def _walk(self, piece: np.ndarray) -> Iterator[tuple[int, list[tuple[int, ...]]]]:
         """The number of each frame, -1 if training lacks it, and its contexts, the shortest first.

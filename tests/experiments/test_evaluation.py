@@ -118,11 +118,11 @@ def test_the_table_is_written_as_csv_and_markdown(tmp_path):
     markdown = evaluation.save_table(tmp_path, rows)
     assert (tmp_path / "evaluation.md").read_text() == markdown
     lines = markdown.splitlines()
-    assert len({len(line) for line in lines}) == 1 and len(lines) == 5
+    assert len({len(line) for line in lines}) == 1 and len(lines) == 7
     assert [line.split("|")[1].strip() for line in lines[2:]] == [
-        "RNN", "Note 1-gram", "copy the previous frame"
+        "RNN", "Frame 3-gram", "Note 12-gram", "Note 1-gram", "copy the previous frame"
     ]
     with (tmp_path / "evaluation.csv").open(newline="") as file:
         stored = list(csv.DictReader(file))
     assert float(stored[0]["log_likelihood"]) == rows[0].log_likelihood
-    assert stored[2]["log_likelihood"] == ""
+    assert stored[4]["log_likelihood"] == ""

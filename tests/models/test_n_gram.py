@@ -45,7 +45,7 @@ def test_samples_have_the_probabilities_of_their_past(make):
     model, past, num_draws = make(make_pieces(), 3, strength=2.0), make_pieces()[0][:3], 5000
     pieces = every_frame_after(past)
     expected = np.exp([model.log_prob(piece)[-1] for piece in pieces])
-    drawn = np.array([model.sample(pieces[0], (1, draw))[-1] for draw in range(num_draws)])
+    drawn = np.array([sample[-1] for sample in model.samples(pieces[0], num_draws, (1, 2))])
     frequencies = np.bincount(drawn @ [8, 4, 2, 1], minlength=16) / num_draws
     assert (abs(frequencies - expected) < 5 * np.sqrt(expected * (1 - expected) / num_draws)).all()
 
@@ -54,8 +54,9 @@ def test_samples_have_the_probabilities_of_their_past(make):
 def test_a_sample_is_a_function_of_the_seed_and_of_the_frames_before(make):
     model, piece = make(make_pieces(), 3), make_pieces(seed=2)[0]
     other = np.vstack([piece[:-1], ~piece[-1:]])
-    np.testing.assert_array_equal(model.sample(piece, 5), model.sample(other, 5))
-    assert (model.sample(piece, 5) != model.sample(piece, 6)).any()
+    first, second = model.samples(piece, 2, [5])
+    np.testing.assert_array_equal(list(model.samples(other, 1, [5])), [first])
+    assert (first != second).any() and (next(model.samples(piece, 1, [6])) != first).any()
 
 
 def test_note_n_gram_interpolates_the_counts_of_each_note():
@@ -80,7 +81,8 @@ def test_note_n_gram_of_order_one_is_the_note_unigram():
     pieces = make_pieces()
     model, unigram = n_gram.NoteNgram(pieces, order=1), baselines.NoteUnigram(np.vstack(pieces))
     np.testing.assert_allclose(model.log_prob(pieces[0]), unigram.log_prob(pieces[0]), rtol=1e-12)
-    np.testing.assert_array_equal(model.sample(pieces[0], (3, 4)), unigram.sample(9, (3, 4)))
+    np.testing.assert_array_equal(
+        list(model.samples(pieces[0], 2, [3])), [unigram.sample(9, (3, i)) for i in range(2)])
 
 
 def test_choose_takes_the_likeliest():
