@@ -16,7 +16,8 @@ class SkipCell(SimpleCell):
     pass d times fewer nonlinearities.
 
     Equation: h_t = activation(frames_t kernel + h_(t-1) recurrent_kernel + h_(t-d) skip_kernel
-    + bias). The states are h_t, h_(t-1) .. h_(t-d+1), all learned before the first frame.
+    + bias). The states are h_t and the window of h_(t-1) .. h_(t-d+1), the latest first, all
+    learned before the first frame.
 
     Args:
         units: H, the number of recurrent units.
@@ -43,7 +44,7 @@ class SkipCell(SimpleCell):
                 f"SkipCell: num_steps must be an integer from 2 on, got {num_steps!r}; a single "
                 "step is what SimpleCell sees")
         self.num_steps = num_steps
-        self.state_size = [units] * num_steps
+        self.state_size = [units, (num_steps - 1) * units]
         self.skip_kernel_initializer = keras.initializers.get(skip_kernel_initializer)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -62,14 +63,16 @@ class SkipCell(SimpleCell):
 
         Args:
             projected: one step of `project_inputs` (B, H).
-            states: the last d hidden states (B, H), the latest first.
+            states: h (B, H), and the window (B, (d - 1) H).
 
         Returns:
-            The last d, one step later.
+            The new h, and the window one step later.
         """
-        skipped = tf.matmul(states[-1], self.skip_kernel)
-        new, = super().advance(projected + skipped, states[:1])
-        return [new, *states[:-1]]
+        state, window = states
+        kept, oldest = tf.split(window, [(self.num_steps - 2) * self.units, self.units], axis=-1)
+        skipped = tf.matmul(oldest, self.skip_kernel)
+        new, = super().advance(projected + skipped, [state])
+        return [new, tf.concat([state, kept], axis=-1)]
 
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.

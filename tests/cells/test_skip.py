@@ -16,7 +16,8 @@ def test_the_cell_equals_the_twin(num_steps, activation):
         cells.SkipCell(4, num_steps, activation=activation, dtype="float64"))
     weights = [array(weight) for weight in (
         cell.kernel, cell.recurrent_kernel, cell.skip_kernel, cell.bias)]
-    past = np.array([array(state) for state in cell.initial_state[::-1]])
+    latest_first = np.concatenate([array(state) for state in cell.initial_state])
+    past = latest_first.reshape([num_steps, 4])[::-1]
     assert_equals_twin(
         cell, lambda frames: recurrence.skip_cell(*weights, activation, past, frames))
 
