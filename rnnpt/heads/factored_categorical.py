@@ -42,7 +42,7 @@ class FactoredCategoricalHead(Head):
         (0, 1, 1, 1)
 
     Source: Bengio et al. 2012, section 4.2; Mikolov et al. 2011, Extensions of recurrent neural
-    network language model, section 3.
+    network language model.
     """
 
     support = "one_hot"

@@ -36,8 +36,8 @@ class GaussianHead(Head):
         >>> round(float(head.log_prob(tf.constant([[0.0, 1.0]]), tf.constant([[0.0, 1.0]]))[0]), 3)
         -1.838
 
-    Source: Bishop 2006, Pattern recognition and machine learning, eqs. 1.46 and 5.12; Sutskever
-    2013, section 2.7, for units of unit variance.
+    Source: Bishop 2006, Pattern recognition and machine learning, eqs. 1.46 and 5.12; the floor of
+    the variance is ours.
     """
 
     support = "real"

@@ -23,8 +23,8 @@ class LanguageModel(SequenceModel):
 
     What large alphabets cost: classes make the output cheap, and not the input. The frames take
     4 V bytes a step, and the cell multiplies them by its kernel (V, H) as it would any frame,
-    though all but one of their units are zero: one product in the forward and one in the backward
-    pass, of the five that the plain head has with V.
+    though all but one of their units are zero: two of the five products with V of a training step
+    without classes.
 
     Args:
         num_recurrent: H, units of the simple tanh cell that is used where no `cell` is given; with
