@@ -1,6 +1,6 @@
 """Gibbs chains of RBMs that share their weights, and how long they are."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -8,7 +8,7 @@ import tensorflow as tf
 from rnnpt import numerics
 from rnnpt.heads._visible_unit import VisibleUnits
 
-Schedule = keras.optimizers.schedules.LearningRateSchedule
+Schedule: TypeAlias = keras.optimizers.schedules.LearningRateSchedule
 
 #: Updates at which a schedule is looked at before any training: the first, and powers of two.
 _PROBES = (0, *(2 ** i for i in range(21)))

@@ -1,6 +1,7 @@
 """The Gaussian RBM head: real frames whose units hold to each other through binary hidden ones."""
 
 import math
+from typing import Any
 
 import keras
 
@@ -33,7 +34,7 @@ class GaussianRBMHead(RBMHead):
 
     support = "real"
 
-    def __init__(self, num_hidden: int, stddev: float = 1.0, **kwargs: object) -> None:
+    def __init__(self, num_hidden: int, stddev: float = 1.0, **kwargs: Any) -> None:
         super().__init__(num_hidden, **kwargs)
         if not 0 < stddev < math.inf:
             raise ValueError(

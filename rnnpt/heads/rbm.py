@@ -23,15 +23,14 @@ class RBMHead(Head):
     Training is by contrastive divergence (CD), whose chains start at the data, or by persistent CD,
     whose chains go on from one update to the next: frame n, counted over all leading axes, goes on
     from chain n mod num_chains under its own biases. The chains stand in a queue, the weight
-    `chains`, all units off at first; the first min(N, num_chains) of them that N frames use go to
-    its end with their new states. An evaluation uses them and leaves them as they are. Replicas
-    of a strategy share them, and keep those of the first replica.
+    `chains`, all units 0 at first; the first min(N, num_chains) of them, which N frames use, go to
+    its end with their new states. An evaluation leaves them as they are. Replicas of a strategy
+    share them, and keep those of the first.
 
     Args:
         num_hidden: K, the number of hidden units.
-        num_gibbs_steps: k of contrastive divergence in training, or a Keras schedule of it over
-            the updates so far: `PiecewiseConstantDecay([999], [10, 25])` is CD-10 in the first
-            1,000 updates, then CD-25.
+        num_gibbs_steps: k in training, or a Keras schedule of it over the updates so far:
+            `PiecewiseConstantDecay([999], [10, 25])` is CD-10 in 1,000 updates, then CD-25.
         num_sampling_steps: length of a chain that draws a frame; half of it for `mean` is
             averaged and half of it left out.
         kernel_initializer: how W (V, K) starts.
@@ -41,8 +40,8 @@ class RBMHead(Head):
         **kwargs: of `keras.layers.Layer`.
 
     Raises:
-        ValueError: if a count is not a positive integer, if a schedule gives such a value at an
-            update that can be looked at, or if `negatives` is neither kind.
+        ValueError: if a count, or what its schedule gives, is no positive integer, or `negatives`
+            is neither kind.
 
     Source: Boulanger-Lewandowski et al. 2012, sections 2 and 4; Sutskever 2013, sections 2.7 and
     3.11.3; Tieleman 2008 for persistent chains; Hinton 2010, A practical guide to training

@@ -1,5 +1,6 @@
 """Annealed importance sampling against exact partition functions and against another package."""
 
+import re
 import warnings
 
 import numpy as np
@@ -42,14 +43,15 @@ def exact_log_partition(
 
 def estimate(
     kernel: np.ndarray, visible: np.ndarray, hidden: np.ndarray,
-    schedule: heads.AISSchedule | None = None,
+    schedule: heads.AISSchedule | None = None, dtype: str = "float32",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns what the head subtracts for log Z, and its standard error."""
-    head = heads.RBMHead(kernel.shape[1])
+    head = heads.RBMHead(kernel.shape[1], dtype=dtype)
     head.build((None, kernel.shape[0]))
     head.kernel.assign(kernel)
-    parameters, frames = np.concatenate([visible, hidden], axis=1), np.zeros_like(visible)
-    log_prob, error = head.estimate_log_prob(parameters, frames, (3, 4), schedule)
+    parameters = np.concatenate([visible, hidden], axis=1).astype(dtype)
+    frames = np.zeros_like(visible, dtype)
+    log_prob, error = tf.function(head.estimate_log_prob)(parameters, frames, (3, 4), schedule)
     return np.array(-head.free_energy(parameters, frames) - log_prob), np.array(error)
 
 
@@ -67,6 +69,14 @@ def test_estimates_lie_within_their_standard_errors(scale, symmetric):
     assert np.abs(ratio).max() < 6
 
 
+@pytest.mark.parametrize("scale", [0.3, 1.0, 2.0])
+def test_estimates_of_twenty_lie_within_three_standard_errors(scale):
+    # With these seeds all of them do, as with 95 of 100 were the errors normal.
+    rbms = make_biases(scale, num_rbms=20)
+    log_partition, error = estimate(*rbms, dtype="float64")
+    assert (abs(log_partition - exact_log_partition(*rbms)) < 3 * error).all()
+
+
 def test_estimates_are_precise_where_couplings_are_weak():
     rbms = make_biases(0.5)
     log_partition, error = estimate(*rbms)
@@ -79,6 +89,25 @@ def test_more_temperatures_make_the_standard_error_smaller():
     errors = [estimate(*rbms, heads.AISSchedule(num_temperatures=steps))[1].mean()
               for steps in (10, 100)]
     assert errors[1] < errors[0] / 2
+
+
+def test_given_temperatures_are_those_of_the_chain():
+    rbms = make_biases(1.0, num_rbms=5)
+    even, given, uneven = (
+        estimate(*rbms, heads.AISSchedule(num_runs=20, **options)) for options in (
+            {"num_temperatures": 4}, {"inverse_temperatures": [0, 0.25, 0.5, 0.75, 1]},
+            {"inverse_temperatures": (0.0, 0.01, 0.02, 0.03, 1.0)}))
+    np.testing.assert_array_equal(even, given)
+    assert not np.array_equal(uneven, even)
+
+
+@pytest.mark.parametrize("ladder", [
+    (), (0.0,), (0.1, 1.0), (0.0, 0.9), (0.0, 0.5, 0.5, 1.0), (0.0, 0.6, 0.4, 1.0),
+    (0.0, float("nan"), 1.0), (1.0, 0.0)])
+def test_temperatures_that_do_not_climb_from_zero_to_one_are_refused(ladder):
+    message = "AISSchedule: inverse_temperatures must start at 0, .*got "
+    with pytest.raises(ValueError, match=message + re.escape(str(ladder))):
+        heads.AISSchedule(inverse_temperatures=ladder)
 
 
 def test_an_estimate_of_one_run_knows_no_error():

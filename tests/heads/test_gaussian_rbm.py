@@ -12,6 +12,8 @@ from tests.reference.gaussian_rbm import GaussianRBM
 # Five standard errors, of draws whose chance is otherwise bounded by the seed being fixed.
 NUM_ERRORS = 5
 
+FRAME = np.array([1.5, -0.5, 2.0])
+
 
 def make_rbm(num_visible: int = 3, num_hidden: int = 3, stddev: float = 0.8) -> GaussianRBM:
     """Returns a random RBM."""
@@ -69,11 +71,11 @@ def test_conditional_means_are_those_of_the_mixture():
         head.hidden_mean(parameters[:1], frame[None])[0], expected, rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("scale", [0.3, 1.0, 2.0])
-def test_estimates_of_the_partition_function_lie_within_three_standard_errors(scale):
+def test_estimates_of_the_partition_function_lie_within_three_standard_errors():
     # 20 RBMs that share a kernel, 100 runs each; with this seed all of them do, as 95 of 100 seeds
-    # would have it.
-    random = np.random.default_rng(3)
+    # would have it. Of strong couplings (a standard deviation of 1 and more) the default 100
+    # temperatures may miss a mode and not know it.
+    random, scale = np.random.default_rng(3), 0.3
     kernel = random.normal(size=[4, 5]) * scale
     visible, hidden = (random.normal(size=[20, size]) * scale for size in (4, 5))
     rbms = [GaussianRBM(kernel, *biases, 0.9) for biases in zip(visible, hidden)]
@@ -83,7 +85,7 @@ def test_estimates_of_the_partition_function_lie_within_three_standard_errors(sc
     log_partition = -head.free_energy(parameters, frames) - log_prob
     exact = np.array([rbm.log_partition() for rbm in rbms])
     assert (abs(log_partition.numpy() - exact) < 3 * error.numpy()).all()
-    assert np.max(error) < 0.1
+    assert np.max(error) < 0.01
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
@@ -114,18 +116,26 @@ def test_mean_is_near_the_exact_one():
 
 
 @pytest.mark.parametrize("negatives", ["sampled", "mean_field"])
-def test_the_gradient_of_longer_chains_comes_nearer_to_that_of_the_likelihood(negatives):
-    # 20,000 chains; entries of a gradient vary by about 1, so that their means err by 0.01. A mean
-    # in place of the last draw makes W's part smaller only by the hidden units' share of variance.
-    rbm, frame, num_rows = make_rbm(), np.array([1.5, -0.5, 2.0]), 20_000
-    exact, distances = rbm.gradient(frame), []
-    parameters = parameters_of(rbm, num_rows)
-    for num_gibbs_steps in (1, 5, 60):
-        head = make_head(rbm, num_gibbs_steps=num_gibbs_steps, negatives=negatives)
-        gradient = gradient_of(head, parameters, frame)
+def test_loss_of_a_long_chain_has_the_gradient_of_the_likelihood_or_of_the_means(negatives):
+    # 20,000 chains; an entry, a frame's unit times a probability, varies no more than the unit.
+    rbm, num_rows = make_rbm(), 20_000
+    head = make_head(rbm, num_gibbs_steps=60, negatives=negatives)
+    gradient = gradient_of(head, parameters_of(rbm, num_rows), FRAME)
+    expected = rbm.gradient(FRAME) if negatives == "sampled" else rbm.mean_field_gradient(FRAME)
+    spread = np.sqrt(rbm.probabilities() @ rbm.means() ** 2 + rbm.stddev ** 2).max()
+    assert abs(gradient - expected).max() < NUM_ERRORS * spread / np.sqrt(num_rows)
+
+
+def test_contrastive_divergence_points_along_the_likelihood_and_comes_nearer_with_its_steps():
+    # 20,000 chains: what is left at random of each distance is about 0.02.
+    rbm, distances = make_rbm(), []
+    exact = rbm.gradient(FRAME)
+    for num_gibbs_steps in (1, 5):
+        head = make_head(rbm, num_gibbs_steps=num_gibbs_steps)
+        gradient = gradient_of(head, parameters_of(rbm, 20_000), FRAME)
+        assert gradient @ exact > 0.95 * np.linalg.norm(gradient) * np.linalg.norm(exact)
         distances.append(np.linalg.norm(gradient - exact))
-        assert gradient @ exact > 0.7 * np.linalg.norm(gradient) * np.linalg.norm(exact)
-    print(distances, np.linalg.norm(exact))
+    assert distances[0] > 0.3 and distances[1] < 0.1
 
 
 def gradient_of(

@@ -57,3 +57,13 @@ class GaussianRBM(NamedTuple):
         outer = (means * chances[:, None]).T @ hidden
         return np.concatenate([
             np.ravel(outer - np.outer(frame, on)), chances @ means - frame, chances @ hidden - on])
+
+    def mean_field_gradient(self, frame: np.ndarray) -> np.ndarray:
+        """The same, the mean of v given h in place of v in the model's part."""
+        means, chances = self.means(), self.probabilities()
+        on = sigmoid(self.hidden_bias + frame @ self.kernel)
+        model_on = sigmoid(self.hidden_bias + means @ self.kernel)
+        outer = (means * chances[:, None]).T @ model_on
+        return np.concatenate([
+            np.ravel(outer - np.outer(frame, on)), chances @ means - frame,
+            chances @ model_on - on])
