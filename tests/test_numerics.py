@@ -18,6 +18,15 @@ def test_bernoulli_log_prob_equals_its_twin_in_float64():
         numerics.bernoulli_log_prob(logits, frames), expected, rtol=0, atol=1e-10)
 
 
+def test_bernoulli_log_probs_are_those_of_every_pair():
+    rng = np.random.default_rng(4)
+    logits, frames = rng.normal(size=[3, 5]) * 4, (rng.random([2, 6, 5]) < 0.5).astype(float)
+    pairs = numerics.bernoulli_log_prob(
+        np.broadcast_to(logits, [2, 6, 3, 5]), np.repeat(frames[:, :, None], 3, axis=2))
+    np.testing.assert_allclose(
+        numerics.bernoulli_log_probs(logits, frames), pairs, rtol=0, atol=1e-10)
+
+
 def test_bernoulli_log_prob_of_logits_far_out_is_their_margin():
     logits = tf.constant([[500.0, -500.0], [500.0, -500.0]])
     frames = tf.constant([[1.0, 0.0], [0.0, 1.0]])
