@@ -32,7 +32,7 @@ class ReservoirCell(Cell):
         integration: alpha, what a unit keeps of its own past, from 0 on and below 1.
         integrating_share: of the units, from 0 to 1.
         seed: of the kernels.
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: of `Cell`.
 
     Raises:
         ValueError: if a number is out of its range.

@@ -10,15 +10,15 @@ import tensorflow as tf
 from rnnpt.cells import ReservoirCell, swap_time
 from rnnpt.heads import BernoulliHead, GaussianHead
 from rnnpt.models import _batch
-from rnnpt.models._hidden import HiddenVariable
+from rnnpt.models._ridge import NormalEquations
 from rnnpt.models._training import SequenceTraining
 from rnnpt.models.sequence import SequenceModel
 
 _HEADS = {"bernoulli": BernoulliHead, "gaussian": GaussianHead}
 
 #: The least probability of a unit as a share of how often it is on, and of its silence likewise:
-#: the best of 0.01, 0.03, 0.1 and 0.2 on the validation pieces of JSB Chorales, where they differ
-#: by less than 0.2 nats a frame.
+#: the best of 0.01, 0.03, 0.1 and 0.2 on the validation pieces of JSB Chorales (-8.78, -8.72, -8.67
+#: and -8.68 nats a frame with 1,000 units, a spectral radius of 0.5 and a ridge of 10).
 _MARGIN = 0.1
 
 
@@ -47,10 +47,11 @@ class EchoStateNetwork(SequenceModel):
         ridge: what the squared weights of the readout cost, positive; the bias is free.
         head: "bernoulli" or "gaussian", of unit variance.
         seed: of the reservoir, and of everything random in evaluation.
-        **kwargs: of `keras.Model`.
+        **kwargs: of `SequenceModel`.
 
     Raises:
-        ValueError: if a number is out of its range, or the head is none of the two.
+        ValueError: if a number is out of its range, the head is none of the two, or there is
+            dropout or truncation, which are for gradients.
 
     Example:
         >>> model = EchoStateNetwork(num_recurrent=20)
@@ -87,6 +88,11 @@ class EchoStateNetwork(SequenceModel):
             seed=seed)
         cell.trainable = False
         super().__init__(cell, _HEADS[head](), seed=seed, **kwargs)
+        for name, usual in (("dropout", 0), ("num_backward_steps", None)):
+            if getattr(self, name) != usual:
+                raise ValueError(
+                    f"EchoStateNetwork: {name} must be {usual}, got {getattr(self, name)}; there "
+                    "is no gradient that it could act on")
         self.ridge = ridge
         self._config = {
             "num_recurrent": num_recurrent, "spectral_radius": spectral_radius,
@@ -214,74 +220,13 @@ class ProbabilityReadout(keras.layers.Layer):
         return tf.math.log(on) - tf.math.log(tf.maximum(1 - on, least_off))
 
 
-class NormalEquations:
-    """What least squares needs to know of the frames so far: x x' and x y', summed in float64.
-
-    x is what is seen with a 1 after it. Under a strategy each replica has its own sums, and they
-    are added where they are read.
-
-    Args:
-        num_inputs: H.
-        num_targets: V.
-    """
-
-    def __init__(self, num_inputs: int, num_targets: int) -> None:
-        self._gram, self._cross = (
-            HiddenVariable(tf.Variable(
-                tf.zeros([num_inputs + 1, size], tf.float64), trainable=False,
-                synchronization=tf.VariableSynchronization.ON_READ,
-                aggregation=tf.VariableAggregation.SUM))
-            for size in (num_inputs + 1, num_targets))
-
-    def reset(self) -> None:
-        """Begin anew."""
-        for variable in (self._gram, self._cross):
-            variable.assign(tf.zeros_like(variable.value))
-
-    def add(self, inputs: tf.Tensor, targets: tf.Tensor) -> None:
-        """Take frames in.
-
-        Args:
-            inputs: (N, H).
-            targets: (N, V).
-        """
-        inputs, targets = tf.cast(inputs, tf.float64), tf.cast(targets, tf.float64)
-        inputs = tf.pad(inputs, [[0, 0], [0, 1]], constant_values=1)
-        for variable, other in ((self._gram, inputs), (self._cross, targets)):
-            variable.assign(variable.value + tf.matmul(inputs, other, transpose_a=True))
-
-    @property
-    def num_frames(self) -> float:
-        """N so far."""
-        return float(self._gram.value[-1, -1])
-
-    @property
-    def sum_of_targets(self) -> np.ndarray:
-        """The sum of y so far (V,)."""
-        return self._cross.value[-1].numpy()
-
-    def solve(self, ridge: float) -> tuple[np.ndarray, np.ndarray]:
-        """The linear map with the least squared error plus ridge |kernel|^2.
-
-        Args:
-            ridge: positive.
-
-        Returns:
-            The kernel (H, V) and the bias (V,), float64.
-        """
-        gram = self._gram.value.numpy()
-        free = np.arange(len(gram) - 1)
-        gram[free, free] += ridge
-        weights = np.linalg.solve(gram, self._cross.value.numpy())
-        return weights[:-1], weights[-1]
-
-
 class _Solver(keras.callbacks.Callback):
     """Solves for the readout when an epoch's frames have been seen, before its validation."""
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         # What is saved with the model should be there to be loaded.
-        self.model.optimizer.build(self.model.trainable_variables)
+        with self.model.distribute_strategy.scope():
+            self.model.optimizer.build(self.model.trainable_variables)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.model.forget_frames()
@@ -295,6 +240,7 @@ class _Solver(keras.callbacks.Callback):
 
     def _solve(self) -> None:
         if not self._is_solved:
-            self.model.solve_readout()
-            self.model.optimizer.iterations.assign_add(1)
+            with self.model.distribute_strategy.scope():
+                self.model.solve_readout()
+                self.model.optimizer.iterations.assign_add(1)
             self._is_solved = True

@@ -39,7 +39,8 @@ def real_time_gradients(
     state; the gradient is the sum over t of S_(t-1) dL_t / dh_(t-1), L_t the loss of frame t.
 
     Args:
-        model: of a `SimpleCell`, whose activation acts on each unit alone, and of an exact head.
+        model: of a `SimpleCell`, whose activation acts on each unit alone, and of an exact head,
+            without dropout.
         frames: (B, T, V).
         mask: True on real frames (B, T), padding at the end only; all of them where None.
 
@@ -49,7 +50,7 @@ def real_time_gradients(
 
     Raises:
         TypeError: if the cell is no `SimpleCell`.
-        ValueError: if the head is not exact, or does not know the frames.
+        ValueError: if the head is not exact, or does not know the frames, or there is dropout.
 
     Source: Williams and Zipser 1989; Sutskever 2013, section 2.8.1, for the costs too.
     """
@@ -90,8 +91,8 @@ def train_online(
 
     Raises:
         TypeError: if the cell is no `SimpleCell`.
-        ValueError: if the head is not exact, or does not know the frames, or the model is not
-            compiled.
+        ValueError: if the head is not exact, or does not know the frames, there is dropout, or the
+            model is not compiled.
 
     Source: Williams and Zipser 1989; Sutskever 2013, section 2.8.1.
     """
@@ -129,6 +130,10 @@ def _prepare(
         raise ValueError(
             f"real-time recurrent learning: head must be exact, got {type(model.head).__name__}; "
             "train the model by fit")
+    if model.dropout:
+        raise ValueError(
+            f"real-time recurrent learning: dropout must be 0, got {model.dropout}; train the "
+            "model by fit")
     if tf.executing_eagerly():
         frames, mask = _batch.check_frames("frames", frames, mask, head=model.head)
     batch = {"frames": frames} if mask is None else {"frames": frames, "mask": mask}

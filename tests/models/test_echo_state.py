@@ -7,7 +7,7 @@ import sklearn.linear_model
 import tensorflow as tf
 
 from rnnpt import datasets, models, pretraining
-from rnnpt.models import echo_state
+from rnnpt.models._ridge import NormalEquations
 from tests.catalogue import NUM_VISIBLE, make_batch
 from tests.reference import bernoulli_log_prob, reservoir
 
@@ -43,7 +43,7 @@ def twin_inputs(model: models.EchoStateNetwork, batch: Batch) -> tuple[np.ndarra
 def test_the_normal_equations_solve_ridge_regression(ridge):
     random = np.random.default_rng(1)
     inputs, targets = random.normal(size=[50, 6]) + 3, random.normal(size=[50, 2]) - 2
-    equations = echo_state.NormalEquations(6, 2)
+    equations = NormalEquations(6, 2)
     equations.add(random.normal(size=[9, 6]), random.normal(size=[9, 2]))
     equations.reset()
     for part in (slice(0, 20), slice(20, 20), slice(20, 50)):
@@ -176,6 +176,8 @@ def test_a_plan_carries_it_out(tmp_path):
     ({"ridge": 0.0}, "ridge must be a positive number, got 0.0"),
     ({"ridge": float("inf")}, "ridge must be a positive number, got inf"),
     ({"integration": 1.0}, "integration must be from 0 on and below 1, got 1.0"),
+    ({"dropout": 0.5}, "dropout must be 0, got 0.5"),
+    ({"num_backward_steps": 5}, "num_backward_steps must be None, got 5"),
     ({"num_recurrent": 0}, "number of units must be a positive integer, got 0")])
 def test_bad_arguments_are_refused_by_name_and_value(arguments, message):
     with pytest.raises(ValueError, match=message):

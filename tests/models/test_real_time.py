@@ -114,6 +114,7 @@ def test_on_line_training_logs_the_loss_before_each_update_and_lowers_it():
 @pytest.mark.parametrize("learn", [models.real_time_gradients, models.train_online])
 @pytest.mark.parametrize("model, error, message", [
     (models.EchoStateNetwork(4), TypeError, "cell must be a SimpleCell, got ReservoirCell"),
+    (models.RNN(4, dropout=0.5), ValueError, "dropout must be 0, got 0.5"),
     (models.RNNRBM(3, 4), ValueError, "head must be exact, got RBMHead"),
     (models.RNN(4), ValueError, "frames must be 0 or 1 for BernoulliHead.*got 0.5")])
 def test_what_does_not_fit_is_refused_by_name_and_value(learn, model, error, message):
