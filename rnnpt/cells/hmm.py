@@ -1,5 +1,7 @@
 """The recurrence of a hidden Markov model: what is known of its state, filtered frame by frame."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -29,7 +31,7 @@ class HMMCell(Cell):
         transition_initializer: how the transition logits (S, S), from the row to the column, start.
         emission_initializer: how the log-odds of the units in each state (S, V) start. Equal rows
             would stay equal under any training.
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: of `Cell`.
 
     Source: Rabiner 1989, A tutorial on hidden Markov models, sections III A (the forward
     procedure) and V A (each step of it normalised).
@@ -43,7 +45,7 @@ class HMMCell(Cell):
         num_states: int,
         transition_initializer: object = "zeros",
         emission_initializer: object = "random_normal",
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         super().__init__(state_sizes=[num_states], **kwargs)
         self.num_states = num_states

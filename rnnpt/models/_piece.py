@@ -1,5 +1,7 @@
 """Whole pieces from batches, for models that are fitted in passes over everything."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -26,7 +28,8 @@ def whole_pieces(x: object, head: Head) -> list[np.ndarray]:
             "x must end, got a dataset that repeats for ever; leave out repeat(), epochs do it")
     rows: dict[int, list[np.ndarray]] = {}
     pieces: list[list[np.ndarray]] = []
-    for batch in x if isinstance(x, tf.data.Dataset) else [x]:
+    batches: Any = x if isinstance(x, tf.data.Dataset) else [x]
+    for batch in batches:
         tensors = _batch.unpack_batch(batch)
         frames, mask = _batch.check_frames("frames", *tensors[:2], head=head)
         for row, is_start in enumerate(tensors[2].numpy()):

@@ -93,7 +93,7 @@ class HMM(SequenceModel):
         self._config = {"num_states": num_states, "initialization": initialization,
                         "smoothing": smoothing, "seed": seed}
 
-    def fit(  # type: ignore[override]
+    def fit(
         self,
         x: object = None,
         *,
@@ -146,7 +146,8 @@ class HMM(SequenceModel):
             logs = self._improve(pieces)
             calls.on_train_batch_end(0, logs)
             if validation_data is not None:
-                validation = self.evaluate(validation_data, verbose=0, return_dict=True)
+                validation: Any = self.evaluate(
+                    validation_data, verbose=0, return_dict=True)
                 logs |= {f"val_{name}": value for name, value in validation.items()}
             calls.on_epoch_end(epoch, logs)
             if self.stop_training:
