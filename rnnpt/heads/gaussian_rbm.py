@@ -19,7 +19,8 @@ class GaussianRBMHead(RBMHead):
     that given h the units of v are independent and normal, with the means
     stddev^2 (visible_bias + W h) and the standard deviation stddev. A frame has a density: its
     log-likelihood may be positive. A temperature divides the energy, so that it multiplies
-    stddev^2 and leaves these means.
+    stddev^2 and leaves these means. Where the modes of v lie several stddev apart, the estimate of
+    log Z needs more than the default temperatures, and its standard error does not tell.
 
     Args:
         num_hidden: K, the number of hidden units.

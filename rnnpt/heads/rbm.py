@@ -44,8 +44,7 @@ class RBMHead(Head):
             is neither kind.
 
     Source: Boulanger-Lewandowski et al. 2012, sections 2 and 4; Sutskever 2013, sections 2.7 and
-    3.11.3; Tieleman 2008 for persistent chains; Hinton 2010, A practical guide to training
-    restricted Boltzmann machines, section 3, for negatives.
+    3.11.3; Tieleman 2008 for persistent chains; Hinton 2010, section 3, for negatives.
     """
 
     exact = False

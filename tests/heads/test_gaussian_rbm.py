@@ -71,11 +71,12 @@ def test_conditional_means_are_those_of_the_mixture():
         head.hidden_mean(parameters[:1], frame[None])[0], expected, rtol=0, atol=1e-8)
 
 
-def test_estimates_of_the_partition_function_lie_within_three_standard_errors():
+@pytest.mark.parametrize("scale", [0.3, 0.6])
+def test_estimates_of_the_partition_function_lie_within_three_standard_errors(scale):
     # 20 RBMs that share a kernel, 100 runs each; with this seed all of them do, as 95 of 100 seeds
-    # would have it. Of strong couplings (a standard deviation of 1 and more) the default 100
-    # temperatures may miss a mode and not know it.
-    random, scale = np.random.default_rng(3), 0.3
+    # would have it. Of stronger couplings (a standard deviation of 1 and more) the default 100
+    # temperatures may leave out a mode, and the standard error does not know.
+    random = np.random.default_rng(3)
     kernel = random.normal(size=[4, 5]) * scale
     visible, hidden = (random.normal(size=[20, size]) * scale for size in (4, 5))
     rbms = [GaussianRBM(kernel, *biases, 0.9) for biases in zip(visible, hidden)]
@@ -85,7 +86,7 @@ def test_estimates_of_the_partition_function_lie_within_three_standard_errors():
     log_partition = -head.free_energy(parameters, frames) - log_prob
     exact = np.array([rbm.log_partition() for rbm in rbms])
     assert (abs(log_partition.numpy() - exact) < 3 * error.numpy()).all()
-    assert np.max(error) < 0.01
+    assert np.max(error) < 0.1
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
