@@ -38,7 +38,7 @@ class FrameModel(keras.Model):
                 f"frames must be {self.num_visible} wide, as the model was built, got "
                 f"{num_visible}; give frames of that width or make a new model")
 
-    def build(self, frames_shape: tuple[int | None, ...]) -> None:
+    def build(self, frames_shape: tuple[int, ...]) -> None:
         """Create the variables, as Keras asks for it.
 
         Args:

@@ -1,5 +1,7 @@
 """`RBM`: a restricted Boltzmann machine of single frames, as a Keras model."""
 
+from typing import TypeAlias
+
 import keras
 import tensorflow as tf
 
@@ -7,7 +9,7 @@ from rnnpt import numerics
 from rnnpt.heads import AISSchedule, GaussianRBMHead, RBMHead
 from rnnpt.models._frame_training import FrameTraining
 
-Schedule = keras.optimizers.schedules.LearningRateSchedule
+Schedule: TypeAlias = keras.optimizers.schedules.LearningRateSchedule
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
@@ -68,7 +70,8 @@ class RBM(FrameTraining):
             "num_hidden": num_hidden, "num_gibbs_steps": num_gibbs_steps, "negatives": negatives,
             "num_chains": num_chains, "kernel_initializer": initializer, "dtype": self.dtype_policy}
         self.head: RBMHead = (
-            RBMHead(**options) if visible == "binary" else GaussianRBMHead(stddev=stddev, **options))
+            RBMHead(**options) if visible == "binary"
+            else GaussianRBMHead(stddev=stddev, **options))
         self.visible = visible
         self.stddev = stddev
         self.seed = seed
@@ -84,8 +87,8 @@ class RBM(FrameTraining):
         Source: Hinton 2010, section 8.1: the log-odds of each unit's mean. The half a frame that
         is added to both counts keeps them finite (Krichevsky and Trofimov 1981).
         """
-        frames = self._check(frames)
-        total, count = tf.reduce_sum(frames, axis=0), len(frames)
+        checked = self._check(frames)
+        total, count = tf.reduce_sum(checked, axis=0), len(checked)
         if self.visible == "binary":
             self.visible_bias.assign(tf.math.log(total + 0.5) - tf.math.log(count - total + 0.5))
         else:  # The mean of a visible unit is stddev^2 times its bias.
