@@ -93,7 +93,7 @@ def as_num_steps(value: object, owner: str) -> int | Schedule:
     """
     if isinstance(value, dict):
         value = keras.saving.deserialize_keras_object(value)
-    if not isinstance(value, Schedule):
+    if not isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
         if not isinstance(value, int) or value < 1:
             raise ValueError(
                 f"{owner}: num_gibbs_steps must be a positive integer or a Keras schedule of it, "
