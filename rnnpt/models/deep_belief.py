@@ -1,6 +1,7 @@
 """The deep belief network: RBMs, each of which learns what the one below makes of the data."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -75,7 +76,7 @@ class DeepBeliefNetwork(FrameModel):
                 dtype=self.dtype_policy)
             for layer, size in enumerate(num_hidden)]
         self.seed = seed
-        self._config = {
+        self._config: dict[str, Any] = {
             "num_hidden": list(num_hidden), "num_gibbs_steps": num_gibbs_steps,
             "num_chains": num_chains, "layer_inputs": layer_inputs,
             "transposed_start": transposed_start, "seed": seed}
@@ -99,7 +100,7 @@ class DeepBeliefNetwork(FrameModel):
         self.compile(keras.saving.deserialize_keras_object(config)["optimizer"])
 
     @property
-    def head(self) -> RBMHead:
+    def head(self) -> RBMHead:  # type: ignore[override]
         """The head of the lowest RBM, which sees the frames."""
         return self.rbms[0].head
 
@@ -258,7 +259,7 @@ class DeepBeliefNetwork(FrameModel):
         many change nothing; their biases differ so that they can part in training.
         """
         below, above = self.rbms[layer - 1], self.rbms[layer]
-        surplus = above.head.num_hidden - below.num_visible
+        surplus = above.head.num_hidden - below.head.kernel.shape[0]
         key = numerics.fold_in(numerics.fold_in(numerics.as_seed(self.seed), _SURPLUS), layer)
         biases = tf.random.stateless_normal([surplus], key, dtype=below.hidden_bias.dtype)
         kernel = tf.transpose(tf.convert_to_tensor(below.head.kernel))
