@@ -1,4 +1,4 @@
-"""Predictors of the next frame, choices of a cell and a head; baselines; models of single frames."""
+"""Predictors of the next frame: choices of a cell and a head; baselines; RBMs of single frames."""
 
 from rnnpt.models.deep_belief import DeepBeliefNetwork
 from rnnpt.models.echo_state import EchoStateNetwork

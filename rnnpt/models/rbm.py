@@ -39,6 +39,7 @@ class RBM(FrameTraining):
         ValueError: if `visible` is neither kind, or the head refuses a number.
 
     Example:
+        >>> import numpy as np
         >>> model = RBM(num_hidden=8)
         >>> model.compile("adam")
         >>> history = model.fit(np.eye(4), epochs=2, verbose=0)
