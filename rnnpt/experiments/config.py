@@ -138,9 +138,8 @@ class ExperimentConfig:
 #: Adam with a rate that falls to 0, and decay of the weights: chosen on JSB's validation pieces.
 _JSB_FIT = FitConfig(
     epochs=80, learning_rate=0.01, decay="linear", weight_decay=0.1, batch_size=8, patience=80)
-#: Contrastive divergence is noisier, and its models learn for longer.
-_JSB_RBM_FIT = dataclasses.replace(
-    _JSB_FIT, epochs=150, learning_rate=0.02, weight_decay=0.15, patience=150)
+_JSB_NADE_FIT = dataclasses.replace(_JSB_FIT, learning_rate=0.03, weight_decay=0.05)
+_JSB_RBM_FIT = dataclasses.replace(_JSB_FIT, learning_rate=0.02, weight_decay=0.15)
 #: Nottingham has ten times the frames.
 _NOTTINGHAM_FIT = FitConfig(
     epochs=60, learning_rate=0.01, decay="linear", weight_decay=0.02, batch_size=16, patience=60)
@@ -166,15 +165,21 @@ CONFIGS = {
     "tensor_rnn_jsb": _jsb_cell(TensorCellConfig()),
     "lstm_jsb": _jsb_cell(LSTMCellConfig()),
     "gru_jsb": _jsb_cell(KerasCellConfig(kind="gru")),
-    "rnn_rbm_jsb": _on_jsb(RNNRBMConfig(), _JSB_RBM_FIT),
-    "rtrbm_jsb": _on_jsb(RTRBMConfig(), _JSB_RBM_FIT),
-    "trbm_jsb": _on_jsb(TRBMConfig(), _JSB_RBM_FIT),
-    "rnn_nade_jsb": _on_jsb(RNNNADEConfig(num_recurrent=200, dropout=0.5)),
-    "lstm_nade_jsb": _on_jsb(SequenceConfig(LSTMCellConfig(), NADEHeadConfig(), dropout=0.5)),
+    "rnn_rbm_jsb": _on_jsb(
+        RNNRBMConfig(num_recurrent=150, negatives="mean_field", activation="sigmoid"),
+        _JSB_RBM_FIT),
+    "rtrbm_jsb": _on_jsb(RTRBMConfig(negatives="mean_field"), _JSB_RBM_FIT),
+    "trbm_jsb": _on_jsb(TRBMConfig(negatives="mean_field"), _JSB_RBM_FIT),
     "lstm_rbm_jsb": _on_jsb(
-        SequenceConfig(LSTMCellConfig(), RBMHeadConfig(), dropout=0.5), _JSB_RBM_FIT),
-    "echo_state_jsb": _on_jsb(EchoStateConfig(), FitConfig(epochs=1)),
-    "hmm_jsb": _on_jsb(HMMModelConfig(), FitConfig(epochs=20, patience=20)),
+        SequenceConfig(LSTMCellConfig(), RBMHeadConfig(negatives="mean_field")), _JSB_RBM_FIT),
+    "rnn_nade_jsb": _on_jsb(
+        RNNNADEConfig(dropout=0.5),
+        dataclasses.replace(_JSB_NADE_FIT, epochs=120, weight_decay=0.03, patience=120)),
+    "lstm_nade_jsb": _on_jsb(
+        SequenceConfig(LSTMCellConfig(), NADEHeadConfig(), dropout=0.5), _JSB_NADE_FIT),
+    "echo_state_jsb": _on_jsb(
+        EchoStateConfig(spectral_radius=0.5, input_scale=0.5, ridge=30.0), FitConfig(epochs=1)),
+    "hmm_jsb": _on_jsb(HMMModelConfig(num_states=200), FitConfig(epochs=5, patience=5)),
     "gmm_hmm_jsb": _on_jsb(
         HMMModelConfig(initialization="gaussian_mixture"), FitConfig(epochs=1)),
     "rnn_nottingham": ExperimentConfig(

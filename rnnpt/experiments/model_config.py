@@ -7,6 +7,7 @@ import dataclasses
 from typing import Literal
 
 Activation = Literal["tanh", "sigmoid", "relu"]
+Negatives = Literal["sampled", "mean_field"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +33,16 @@ class RNNRBMConfig:
         num_hidden: Hidden units of the RBM.
         num_recurrent: Recurrent units.
         num_gibbs_steps: Steps of contrastive divergence.
+        negatives: What stands against the data in training.
+        activation: Of the recurrent units.
         dropout: Share of the recurrent outputs hidden in training.
     """
 
     num_hidden: int = 150
     num_recurrent: int = 100
     num_gibbs_steps: int = 15
+    negatives: Negatives = "sampled"
+    activation: Activation = "tanh"
     dropout: float = 0.0
 
 
@@ -65,6 +70,7 @@ class RTRBMConfig:
     Args:
         num_hidden: Hidden units.
         num_gibbs_steps: Steps of contrastive divergence.
+        negatives: What stands against the data in training.
         dynamic_visible_bias: Whether the past sets the visible bias too.
         kernel_stddev: Of the kernel's start.
         dropout: Share of the recurrent outputs hidden in training.
@@ -72,6 +78,7 @@ class RTRBMConfig:
 
     num_hidden: int = 150
     num_gibbs_steps: int = 15
+    negatives: Negatives = "sampled"
     dynamic_visible_bias: bool = True
     kernel_stddev: float = 0.01
     dropout: float = 0.0
@@ -86,12 +93,14 @@ class TRBMConfig:
         order: How many frames back it looks.
         variant: Which connections it has; "-VV" leaves those between visible units out.
         num_gibbs_steps: Steps of contrastive divergence.
+        negatives: What stands against the data in training.
     """
 
     num_hidden: int = 150
     order: int = 4
     variant: Literal["full", "-VV", "-HH", "-VH"] = "full"
     num_gibbs_steps: int = 15
+    negatives: Negatives = "sampled"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,10 +261,12 @@ class RBMHeadConfig:
     Args:
         num_hidden: Its hidden units.
         num_gibbs_steps: Steps of contrastive divergence.
+        negatives: What stands against the data in training.
     """
 
     num_hidden: int = 150
     num_gibbs_steps: int = 15
+    negatives: Negatives = "sampled"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,6 +26,8 @@ class RNNRBM(SequenceModel):
             it.
         activation: of the recurrent units.
         visible: "binary", or "gaussian" for real frames of unit variance.
+        negatives: what stands against the data in training, "sampled" or "mean_field", as `RBMHead`
+            takes it; the second is less noisy.
         seed: of the initial weights, and of everything random in training.
         **kwargs: of `SequenceModel`.
 
@@ -49,15 +51,16 @@ class RNNRBM(SequenceModel):
         num_gibbs_steps: Any = 15,
         activation: str = "tanh",
         visible: str = "binary",
+        negatives: str = "sampled",
         seed: int = 0,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         cell = SimpleCell(
             num_recurrent, activation,
             kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
             recurrent_kernel_initializer=keras.initializers.Orthogonal(seed=seed + 1))
         head = make_head(
-            visible, num_hidden, num_gibbs_steps=num_gibbs_steps,
+            visible, num_hidden, num_gibbs_steps=num_gibbs_steps, negatives=negatives,
             kernel_initializer=keras.initializers.GlorotNormal(seed=seed + 2))
         # W' and W'' start near zero, so that the RBM begins as one RBM for all steps.
         readout = keras.initializers.RandomNormal(stddev=0.01, seed=seed + 3)
@@ -65,7 +68,7 @@ class RNNRBM(SequenceModel):
         self._config = {
             "num_hidden": num_hidden, "num_recurrent": num_recurrent,
             "num_gibbs_steps": head.get_config()["num_gibbs_steps"], "activation": activation,
-            "visible": visible, "seed": seed}
+            "visible": visible, "negatives": negatives, "seed": seed}
 
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.

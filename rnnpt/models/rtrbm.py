@@ -30,6 +30,8 @@ class RTRBM(SequenceModel):
             (2013).
         kernel_stddev: of the normal that W starts from; W', W'' and the biases start from one of
             0.005.
+        negatives: what stands against the data in training, "sampled" or "mean_field", as `RBMHead`
+            takes it; the second is less noisy.
         seed: of the initial weights, and of everything random in training.
         **kwargs: of `SequenceModel`.
 
@@ -53,6 +55,7 @@ class RTRBM(SequenceModel):
         visible: str = "binary",
         dynamic_visible_bias: bool = True,
         kernel_stddev: float = 0.01,
+        negatives: str = "sampled",
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -60,7 +63,7 @@ class RTRBM(SequenceModel):
             num_hidden, recurrent_kernel_initializer=small_normal(seed + 1),
             bias_initializer=small_normal(seed + 2))
         head = make_head(
-            visible, num_hidden, num_gibbs_steps=num_gibbs_steps,
+            visible, num_hidden, num_gibbs_steps=num_gibbs_steps, negatives=negatives,
             kernel_initializer=small_normal(seed, kernel_stddev))
         super().__init__(
             cell, head, seed=seed, readout_initializer=small_normal(seed + 3), **kwargs)
@@ -69,7 +72,7 @@ class RTRBM(SequenceModel):
             "num_hidden": num_hidden,
             "num_gibbs_steps": head.get_config()["num_gibbs_steps"], "visible": visible,
             "dynamic_visible_bias": dynamic_visible_bias, "kernel_stddev": kernel_stddev,
-            "seed": seed}
+            "negatives": negatives, "seed": seed}
 
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.

@@ -33,6 +33,8 @@ class TRBM(SequenceModel):
         num_gibbs_steps: k of contrastive divergence, a number or a schedule, as `RBMHead` takes
             it.
         visible: "binary", or "gaussian" for real frames of unit variance.
+        negatives: what stands against the data in training, "sampled" or "mean_field", as `RBMHead`
+            takes it; the second is less noisy.
         seed: of the initial weights, and of everything random in training.
         **kwargs: of `SequenceModel`.
 
@@ -55,20 +57,21 @@ class TRBM(SequenceModel):
         variant: str = "full",
         num_gibbs_steps: Any = 1,
         visible: str = "binary",
+        negatives: str = "sampled",
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
         cell = WindowCell(
             num_hidden, order, variant, detached=True, window_initializer=small_normal(seed + 1))
         head = make_head(
-            visible, num_hidden, num_gibbs_steps=num_gibbs_steps,
+            visible, num_hidden, num_gibbs_steps=num_gibbs_steps, negatives=negatives,
             kernel_initializer=small_normal(seed, 0.01))
         super().__init__(
             cell, head, seed=seed, readout_initializer=small_normal(seed + 2), **kwargs)
         self._config = {
             "num_hidden": num_hidden, "order": order, "variant": variant,
             "num_gibbs_steps": head.get_config()["num_gibbs_steps"], "visible": visible,
-            "seed": seed}
+            "negatives": negatives, "seed": seed}
         self._means = tf.function(self._hidden_means, reduce_retracing=True)
         self._reconstruct = tf.function(self._visible_means, reduce_retracing=True)
         self._draw = tf.function(self._draw_visible, reduce_retracing=True)
