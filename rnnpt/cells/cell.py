@@ -1,6 +1,7 @@
 """What every cell shares: the learned initial state, and the run over a whole sequence."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -27,7 +28,7 @@ class Cell(keras.layers.Layer):
     bounded = False
 
     def __init__(
-        self, state_sizes: Sequence[int], activity_l1: float = 0.0, **kwargs: object
+        self, state_sizes: Sequence[int], activity_l1: float = 0.0, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         if not 0 <= activity_l1 < float("inf"):

@@ -1,5 +1,7 @@
 """The simple recurrent cell: one matrix from the frame, one from the past, one nonlinearity."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -31,7 +33,7 @@ class SimpleCell(Cell):
         activation: str = "tanh",
         kernel_initializer: object = "glorot_uniform",
         recurrent_kernel_initializer: object = "orthogonal",
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         super().__init__(state_sizes=[units], **kwargs)
         self.units = units

@@ -1,5 +1,7 @@
 """The mixture head: a few kinds of frame, their weights set by the past."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -33,7 +35,7 @@ class BernoulliMixtureHead(Head):
         self,
         num_components: int,
         component_initializer: object = "random_normal",
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if not isinstance(num_components, int) or num_components < 1:

@@ -1,6 +1,7 @@
 """The categorical head of a large vocabulary: a class of words first, then a word of the class."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -52,7 +53,7 @@ class FactoredCategoricalHead(Head):
         class_of: Sequence[int] | np.ndarray,
         num_features: int,
         kernel_initializer: object = "glorot_uniform",
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if not isinstance(num_features, int) or num_features < 1:

@@ -1,6 +1,7 @@
 """The Gaussian head: real units of a frame, independent given the past."""
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -43,7 +44,7 @@ class GaussianHead(Head):
     support = "real"
 
     def __init__(
-        self, learn_variance: bool = False, minimum_std: float = 0.01, **kwargs: object
+        self, learn_variance: bool = False, minimum_std: float = 0.01, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         if not 0 < minimum_std < math.inf:

@@ -1,5 +1,7 @@
 """The NADE head: each unit of a frame given the units below it, and exact."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -42,7 +44,7 @@ class NADEHead(Head):
         num_mean_samples: int = 50,
         kernel_initializer: object = "glorot_normal",
         decoder_initializer: object = "glorot_normal",
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         for name, value in (("num_hidden", num_hidden), ("num_mean_samples", num_mean_samples)):

@@ -1,5 +1,7 @@
 """The RBM head: a restricted Boltzmann machine whose biases the past sets."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -58,7 +60,7 @@ class RBMHead(Head):
         kernel_initializer: object = "glorot_normal",
         negatives: str = "sampled",
         num_chains: int | None = None,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         owner = type(self).__name__

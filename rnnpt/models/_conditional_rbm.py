@@ -1,5 +1,7 @@
 """What the models that are one RBM a frame have in common: the head, and the visible bias."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -8,7 +10,7 @@ from rnnpt.heads import GaussianRBMHead, RBMHead
 _HEADS = {"binary": RBMHead, "gaussian": GaussianRBMHead}
 
 
-def make_head(visible: str, num_hidden: int, **kwargs: object) -> RBMHead:
+def make_head(visible: str, num_hidden: int, **kwargs: Any) -> RBMHead:
     """The RBM for a kind of visible units.
 
     Args:
@@ -57,7 +59,7 @@ class VisibleBias(keras.layers.Layer):
         num_visible: int,
         kernel_initializer: object | None,
         bias_initializer: object = "zeros",
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.num_visible = num_visible

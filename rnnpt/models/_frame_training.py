@@ -23,7 +23,7 @@ class FrameTraining(FrameModel):
     _in_fit = False
     seed: int
 
-    def __init__(self, **kwargs: object) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._loss_mean = keras.metrics.Mean("loss")
         self._error_mean = keras.metrics.Mean("reconstruction_error")

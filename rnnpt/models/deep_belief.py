@@ -60,7 +60,7 @@ class DeepBeliefNetwork(FrameModel):
         layer_inputs: str = "mean",
         transposed_start: bool = False,
         seed: int = 0,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if not num_hidden:

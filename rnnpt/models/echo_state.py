@@ -73,7 +73,7 @@ class EchoStateNetwork(SequenceModel):
         ridge: float = 10.0,
         head: str = "bernoulli",
         seed: int = 0,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         if head not in _HEADS:
             raise ValueError(
@@ -183,7 +183,7 @@ class ProbabilityReadout(keras.layers.Layer):
         **kwargs: of `keras.layers.Layer`.
     """
 
-    def __init__(self, units: int, margin: float, **kwargs: object) -> None:
+    def __init__(self, units: int, margin: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.units = units
         self.margin = margin

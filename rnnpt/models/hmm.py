@@ -75,7 +75,7 @@ class HMM(SequenceModel):
         initialization: str = "k_means",
         smoothing: float = 0.1,
         seed: int = 0,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         if initialization not in _CLUSTERINGS:
             raise ValueError(
@@ -102,7 +102,7 @@ class HMM(SequenceModel):
         validation_data: object = None,
         callbacks: Sequence[keras.callbacks.Callback] | None = None,
         verbose: str | int = "auto",
-        **kwargs: object,
+        **kwargs: Any,
     ) -> keras.callbacks.History:
         """Improve the parameters by expectation maximisation, one pass over all frames an epoch.
 

@@ -1,6 +1,7 @@
 """The language model: a recurrence that predicts the next symbol of a text."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -56,7 +57,7 @@ class LanguageModel(SequenceModel):
         cell: Cell | None = None,
         class_of: Sequence[int] | np.ndarray | None = None,
         seed: int = 0,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         given = None if cell is None else keras.saving.serialize_keras_object(cell)
         if cell is None:

@@ -1,6 +1,6 @@
 """`RBM`: a restricted Boltzmann machine of single frames, as a Keras model."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -59,7 +59,7 @@ class RBM(FrameTraining):
         negatives: str = "sampled",
         stddev: float = 1.0,
         seed: int = 0,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if visible not in ("binary", "gaussian"):

@@ -1,5 +1,7 @@
 """The plain recurrent network: exact and fast."""
 
+from typing import Any
+
 import keras
 
 from rnnpt.cells import SimpleCell
@@ -32,7 +34,7 @@ class RNN(SequenceModel):
     """
 
     def __init__(
-        self, num_hidden: int = 200, activation: str = "tanh", seed: int = 0, **kwargs: object
+        self, num_hidden: int = 200, activation: str = "tanh", seed: int = 0, **kwargs: Any
     ) -> None:
         cell = SimpleCell(
             num_hidden, activation,

@@ -1,5 +1,7 @@
 """The RNN-NADE: a recurrent network that sets the biases of a NADE at each step."""
 
+from typing import Any
+
 import keras
 
 from rnnpt.cells import SimpleCell
@@ -42,7 +44,7 @@ class RNNNADE(SequenceModel):
         num_recurrent: int = 100,
         activation: str = "tanh",
         seed: int = 0,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> None:
         cell = SimpleCell(
             num_recurrent, activation,
