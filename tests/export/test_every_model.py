@@ -27,6 +27,7 @@ def test_a_served_model_answers_as_the_model_itself(name, tmp_path):
                 stepped = client.step(frame, state, seeds, temperature)
                 state = stepped.state
             scored = client.score(frames)
+            short = client.score(frames[:1, :3])
             drawn = client.generate(None, 3, seeds, temperature, state=state)
     heard = model.advance(frames, None, model.initial_state(2))
     np.testing.assert_allclose(state, np.concatenate(heard, axis=1), rtol=1e-4, atol=1e-5)
@@ -34,3 +35,5 @@ def test_a_served_model_answers_as_the_model_itself(name, tmp_path):
     np.testing.assert_allclose(drawn.frames, ours, rtol=1e-4, atol=1e-4)
     bound = 6 * scored.standard_error + 1e-3
     assert (np.abs(scored.log_likelihood - model.log_prob(frames)) < bound).all()
+    bound = 6 * short.standard_error + 1e-3
+    assert (np.abs(short.log_likelihood - model.log_prob(frames[:1, :3])) < bound).all()
