@@ -40,16 +40,32 @@ class Work:
         layers: (inner, columns) of products over all frames at once, whose input has a gradient.
         inputs: the same, of the frames themselves, which have none.
         loop: the same, once a time step on the rows of a batch.
-        forward: how often (inner, columns) is multiplied without a gradient, over all frames.
+        forward: the same over all frames, without any gradient.
+        chain: (times, inner, columns) of products there and back, over all frames.
     """
 
     layers: tuple[tuple[int, int], ...] = ()
     inputs: tuple[tuple[int, int], ...] = ()
     loop: tuple[tuple[int, int], ...] = ()
-    forward: tuple[tuple[int, int, int], ...] = ()
+    forward: tuple[tuple[int, int], ...] = ()
+    chain: tuple[int, int, int] = (0, 1, 1)
 
-    def products(self, rows: int, steps: int) -> list[tuple[int, int, int, int]]:
-        """How often (rows, inner) times (inner, columns) is needed, one after the other.
+    def at_once(self, frames: int) -> list[tuple[int, int, int]]:
+        """The products that wait for no other.
+
+        Args:
+            frames: of a batch, all rows and steps.
+
+        Returns:
+            (rows, inner, columns) of each.
+        """
+        found = [(frames, *pair) for pair in self.layers + self.inputs + self.forward]
+        found += [(frames, columns, inner) for inner, columns in self.layers]
+        return found + [(inner, frames, columns)
+                        for inner, columns in self.layers + self.inputs + self.loop]
+
+    def one_by_one(self, rows: int, steps: int) -> list[tuple[int, int, int, int]]:
+        """The products of which each waits for the one before, there and back.
 
         Args:
             rows: of a batch.
@@ -58,14 +74,8 @@ class Work:
         Returns:
             (times, rows, inner, columns) of each.
         """
-        frames = rows * steps
-        found = [(1, frames, inner, columns) for inner, columns in self.layers + self.inputs]
-        found += [(1, frames, columns, inner) for inner, columns in self.layers]
-        found += [(1, inner, frames, columns)
-                  for inner, columns in self.layers + self.inputs + self.loop]
-        found += [(steps, rows, inner, columns) for inner, columns in self.loop]
-        found += [(steps, rows, columns, inner) for inner, columns in self.loop]
-        return found + [(times, frames, inner, columns) for times, inner, columns in self.forward]
+        times, inner, columns = self.chain
+        return [(steps, rows, *pair) for pair in self.loop] + [(times, rows * steps, inner, columns)]
 
 
 def recurrence(width: int, units: int, outputs: int) -> Work:
@@ -94,9 +104,8 @@ def with_rbm(work: Work, num_hidden: int, num_gibbs_steps: int) -> Work:
         The work.
     """
     pair = (VISIBLE, num_hidden)
-    chain = ((num_gibbs_steps, *pair), (num_gibbs_steps, *reversed(pair)))
     return dataclasses.replace(
-        work, inputs=(*work.inputs, pair, pair), forward=(*work.forward, *chain))
+        work, inputs=(*work.inputs, pair, pair), chain=(num_gibbs_steps, *pair))
 
 
 def with_nade(work: Work, num_hidden: int) -> Work:
@@ -165,6 +174,9 @@ CONTENDERS: dict[str, tuple[Callable[[], models.SequenceModel], Work]] = {
     "RNNRBM": (
         lambda: models.RNNRBM(150, 100, num_gibbs_steps=15),
         with_rbm(recurrence(100, 100, VISIBLE + 150), 150, 15)),
+    "RNNRBM, Gaussian": (
+        lambda: models.RNNRBM(150, 100, num_gibbs_steps=15, visible="gaussian"),
+        with_rbm(recurrence(100, 100, VISIBLE + 150), 150, 15)),
     "RTRBM": (
         lambda: models.RTRBM(150, num_gibbs_steps=15),
         with_rbm(recurrence(150, 150, VISIBLE + 150), 150, 15)),
@@ -173,44 +185,53 @@ CONTENDERS: dict[str, tuple[Callable[[], models.SequenceModel], Work]] = {
         # The hidden means of the past are data: no gradient goes back through the loop.
         dataclasses.replace(
             with_rbm(Work(layers=((4 * (VISIBLE + 150), VISIBLE + 150),)), 150, 15),
-            forward=((15, VISIBLE, 150), (15, 150, VISIBLE),
-                     (1, VISIBLE, 150), (1, 4 * (VISIBLE + 150), 150)))),
+            forward=((VISIBLE, 150), (4 * (VISIBLE + 150), 150)))),
     "RNNNADE": (
         lambda: models.RNNNADE(150, 100),
         with_nade(recurrence(100, 100, VISIBLE + 150), 150)),
+    "LanguageModel": (lambda: models.LanguageModel(200), recurrence(200, 200, VISIBLE)),
     "LSTMCell, NADEHead": (
         lambda: sequence(cells.LSTMCell(100), heads.NADEHead(150)),
         with_nade(lstm(100, VISIBLE + 150), 150)),
 }
 
 
-def music(rows: int, steps: int) -> dict[str, np.ndarray]:
-    """A batch as sparse as chorales.
+def draw_batch(rows: int, steps: int, support: str) -> dict[str, np.ndarray]:
+    """A batch of frames that a head knows; binary ones as sparse as chorales.
 
     Args:
         rows: B.
         steps: T.
+        support: of the head.
 
     Returns:
         "frames" (B, T, V), "mask" and "starts".
     """
-    frames = np.random.default_rng(0).random([rows, steps, VISIBLE]) < 0.04
+    random = np.random.default_rng(0)
+    if support == "one_hot":
+        frames = np.eye(VISIBLE)[random.integers(VISIBLE, size=[rows, steps])]
+    else:
+        frames = random.random([rows, steps, VISIBLE]) < 0.04
     return {"frames": frames.astype(np.float32), "mask": np.ones([rows, steps], bool),
             "starts": np.ones(rows, bool)}
 
 
-def fit(model: models.SequenceModel, batch: dict[str, np.ndarray], num_updates: int) -> Callable:
+def fit(
+    model: models.SequenceModel, rows: int, steps: int, num_updates: int
+) -> Callable[[], object]:
     """A model through `fit`.
 
     Args:
         model: which.
-        batch: of frames.
+        rows: of a batch.
+        steps: of time.
         num_updates: updates a call.
 
     Returns:
         A function that trains.
     """
     model.compile(optimizer=keras.optimizers.SGD(0.001))
+    batch = draw_batch(rows, steps, model.head.support)
     data = tf.data.Dataset.from_tensors(batch).cache().repeat(num_updates)
     return lambda: model.fit(data, verbose=0)
 
@@ -225,19 +246,23 @@ def multiply(work: Work, num_updates: int) -> Callable[[], object]:
     Returns:
         A function that multiplies.
     """
-    draw = tf.random.stateless_normal
-    pairs = [(times, draw((rows, inner), [0, 1]), draw((inner, columns), [0, 2]))
-             for times, rows, inner, columns in work.products(BATCH, STEPS)]
+    def draw(rows: int, columns: int) -> tf.Tensor:
+        # Of a size that a chain of products keeps.
+        return tf.random.stateless_normal((rows, columns), [0, rows]) / columns ** 0.5
+
+    at_once = [(draw(rows, inner), draw(inner, columns))
+               for rows, inner, columns in work.at_once(BATCH * STEPS)]
+    chains = [(times, draw(rows, inner), draw(inner, columns), draw(columns, inner))
+              for times, rows, inner, columns in work.one_by_one(BATCH, STEPS)]
 
     @tf.function
-    def update() -> tf.Tensor:
-        total = tf.constant(0.0)
-        for times, left, right in pairs:
+    def update() -> list[tf.Tensor]:
+        found = [tf.matmul(*pair)[0, 0] for pair in at_once]
+        for times, left, there, back in chains:
             for _ in tf.range(times):
-                # Each product hangs on the one before it, as in the model.
-                left += 1e-20 * total
-                total = tf.matmul(left, right)[0, 0]
-        return total
+                left = tf.matmul(tf.matmul(left, there), back)
+            found.append(left[0, 0])
+        return found
 
     return lambda: [update() for _ in range(num_updates)]
 
@@ -255,7 +280,7 @@ def main() -> None:
     if arguments.memory:
         [name] = arguments.names
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        fit(CONTENDERS[name][0](), music(arguments.rows, arguments.length), 3)()
+        fit(CONTENDERS[name][0](), arguments.rows, arguments.length, 3)()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         print(f"{name}: peak {peak / 2 ** 20:.2f} GiB, of which {before / 2 ** 20:.2f} GiB before "
               "the model")
@@ -267,10 +292,11 @@ def main() -> None:
     print("|---|---|---|---|")
     for name in arguments.names:
         make, work = CONTENDERS[name]
-        turns = {"ours": fit(make(), music(BATCH, STEPS), arguments.steps),
+        turns = {"ours": fit(make(), BATCH, STEPS, arguments.steps),
                  "products": multiply(work, arguments.steps)}
         if has_torch and name in torch_twin.TWINS:
-            turns["torch"] = torch_twin.fit(name, music(BATCH, STEPS)["frames"], arguments.steps)
+            turns["torch"] = torch_twin.fit(
+                name, draw_batch(BATCH, STEPS, "binary")["frames"], arguments.steps)
         seconds = take_turns(turns, arguments.rounds)
         rate = arguments.steps * BATCH * STEPS / seconds["ours"]
         by_torch = f"{seconds['ours'] / seconds['torch']:.2f}" if "torch" in seconds else "-"
