@@ -75,7 +75,8 @@ class Work:
             (times, rows, inner, columns) of each.
         """
         times, inner, columns = self.chain
-        return [(steps, rows, *pair) for pair in self.loop] + [(times, rows * steps, inner, columns)]
+        chain = (times, rows * steps, inner, columns)
+        return [*((steps, rows, *pair) for pair in self.loop), chain]
 
 
 def recurrence(width: int, units: int, outputs: int) -> Work:

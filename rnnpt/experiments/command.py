@@ -72,10 +72,11 @@ def train(
     _, experiment = run_folder.resolve(run_dir, config, assignments, overwrite)
     import_quietly()
     from rnnpt import datasets
-    from rnnpt.experiments import training
+    from rnnpt.experiments import model, training
 
-    # The data come first: where they are missing, no run is begun and none is overwritten.
+    # The data and the model come first: where they are refused, no run is begun or overwritten.
     splits = datasets.get(experiment.data, data_dir)
+    model.build_model(experiment.model, experiment.seed)
     run_folder.open_run(run_dir, config, assignments, overwrite)
     result = training.train(run_dir, experiment, splits)
     print(
