@@ -10,9 +10,8 @@ import tensorflow as tf
 from rnnpt.cells import ReservoirCell, swap_time
 from rnnpt.heads import BernoulliHead, GaussianHead
 from rnnpt.models import _batch
+from rnnpt.models._named import NamedModel
 from rnnpt.models._ridge import NormalEquations
-from rnnpt.models._training import SequenceTraining
-from rnnpt.models.sequence import SequenceModel
 
 _HEADS = {"bernoulli": BernoulliHead, "gaussian": GaussianHead}
 
@@ -23,7 +22,7 @@ _MARGIN = 0.1
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
-class EchoStateNetwork(SequenceModel):
+class EchoStateNetwork(NamedModel):
     """A recurrent network of which only the readout learns, in closed form.
 
     Use it as the baseline of what a recurrence is worth without training it.
@@ -152,14 +151,6 @@ class EchoStateNetwork(SequenceModel):
             # Half a frame more of each, for units that are never on.
             self.readout.base_log_odds.assign(
                 np.log(num_on + 0.5) - np.log(num_frames - num_on + 0.5))
-
-    def get_config(self) -> dict[str, object]:
-        """Everything the constructor takes.
-
-        Returns:
-            A JSON-ready dictionary.
-        """
-        return {**SequenceTraining.get_config(self), **self._config}
 
     def _build_parts(self, num_visible: int) -> None:
         """Build the cell and the head, and a readout that says nothing yet."""

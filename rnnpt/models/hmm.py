@@ -14,9 +14,8 @@ from sklearn.mixture import GaussianMixture
 from rnnpt.cells import HMMCell
 from rnnpt.heads import BernoulliMixtureHead
 from rnnpt.models import _batch, _em
+from rnnpt.models._named import NamedModel
 from rnnpt.models._piece import whole_pieces
-from rnnpt.models._training import SequenceTraining
-from rnnpt.models.sequence import SequenceModel
 
 #: Name of an initialization -> what puts each frame (N, V) into one of so many groups.
 _CLUSTERINGS: dict[str, Callable[[int, int], Any]] = {
@@ -27,7 +26,7 @@ _CLUSTERINGS: dict[str, Callable[[int, int], Any]] = {
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
-class HMM(SequenceModel):
+class HMM(NamedModel):
     """A hidden Markov model whose states each have their own probability of every unit.
 
     Use it as the classical row of a table: its likelihood is exact, it is fitted in minutes and
@@ -162,14 +161,6 @@ class HMM(SequenceModel):
             x: a `tf.data.Dataset` of batch dicts, or one dict of arrays.
         """
         self._count_from(self._read(x))
-
-    def get_config(self) -> dict[str, object]:
-        """Everything the constructor takes.
-
-        Returns:
-            A JSON-ready dictionary.
-        """
-        return {**SequenceTraining.get_config(self), **self._config}
 
     def _build_parts(self, num_visible: int) -> None:
         """Build the head, and the cell on the same log-odds; beliefs are weights as they are."""

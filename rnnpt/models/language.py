@@ -6,14 +6,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from rnnpt.cells import Cell, SimpleCell
+from rnnpt.cells import Cell
 from rnnpt.heads import CategoricalHead, FactoredCategoricalHead
-from rnnpt.models._training import SequenceTraining
-from rnnpt.models.sequence import SequenceModel
+from rnnpt.models._named import NamedModel, simple_cell
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
-class LanguageModel(SequenceModel):
+class LanguageModel(NamedModel):
     """A recurrent network that gives each symbol of an alphabet or a vocabulary a probability.
 
     Use it for characters, or for words with classes. A frame is a one-hot symbol:
@@ -35,7 +34,7 @@ class LanguageModel(SequenceModel):
             softmax over all symbols.
         seed: of the initial weights but for those of a given `cell`, and of everything random in
             training.
-        **kwargs: of `keras.Model`.
+        **kwargs: of `SequenceModel`, such as `dropout`.
 
     Example:
         >>> from rnnpt import metrics
@@ -61,10 +60,7 @@ class LanguageModel(SequenceModel):
     ) -> None:
         given = None if cell is None else keras.saving.serialize_keras_object(cell)
         if cell is None:
-            cell = SimpleCell(
-                num_recurrent,
-                kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
-                recurrent_kernel_initializer=keras.initializers.Orthogonal(seed=seed + 1))
+            cell = simple_cell(num_recurrent, "tanh", seed)
         head = CategoricalHead() if class_of is None else FactoredCategoricalHead(
             class_of, num_recurrent, keras.initializers.GlorotUniform(seed=seed + 2))
         super().__init__(
@@ -73,11 +69,3 @@ class LanguageModel(SequenceModel):
         self._config = {
             "num_recurrent": num_recurrent, "cell": given,
             "class_of": None if class_of is None else list(head.class_of), "seed": seed}
-
-    def get_config(self) -> dict[str, object]:
-        """Everything the constructor takes.
-
-        Returns:
-            A JSON-ready dictionary.
-        """
-        return {**SequenceTraining.get_config(self), **self._config}

@@ -4,14 +4,12 @@ from typing import Any
 
 import keras
 
-from rnnpt.cells import SimpleCell
 from rnnpt.heads import BernoulliHead
-from rnnpt.models._training import SequenceTraining
-from rnnpt.models.sequence import SequenceModel
+from rnnpt.models._named import NamedModel, simple_cell
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
-class RNN(SequenceModel):
+class RNN(NamedModel):
     """A plain recurrent network with independent outputs.
 
     Use it as the first model of any set; it is exact and fast.
@@ -22,7 +20,7 @@ class RNN(SequenceModel):
         num_hidden: H, the number of recurrent units.
         activation: of the recurrent units.
         seed: of the initial weights, and of everything random in training.
-        **kwargs: of `keras.Model`.
+        **kwargs: of `SequenceModel`, such as `dropout`.
 
     Example:
         >>> model = RNN(num_hidden=8)
@@ -36,19 +34,8 @@ class RNN(SequenceModel):
     def __init__(
         self, num_hidden: int = 200, activation: str = "tanh", seed: int = 0, **kwargs: Any
     ) -> None:
-        cell = SimpleCell(
-            num_hidden, activation,
-            kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
-            recurrent_kernel_initializer=keras.initializers.Orthogonal(seed=seed + 1))
+        cell = simple_cell(num_hidden, activation, seed)
         super().__init__(
             cell, BernoulliHead(), seed=seed,
             readout_initializer=keras.initializers.GlorotUniform(seed=seed + 2), **kwargs)
         self._config = {"num_hidden": num_hidden, "activation": activation, "seed": seed}
-
-    def get_config(self) -> dict[str, object]:
-        """Everything the constructor takes.
-
-        Returns:
-            A JSON-ready dictionary.
-        """
-        return {**SequenceTraining.get_config(self), **self._config}

@@ -4,14 +4,12 @@ from typing import Any
 
 import keras
 
-from rnnpt.cells import SimpleCell
 from rnnpt.heads import NADEHead
-from rnnpt.models._training import SequenceTraining
-from rnnpt.models.sequence import SequenceModel
+from rnnpt.models._named import NamedModel, simple_cell
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
-class RNNNADE(SequenceModel):
+class RNNNADE(NamedModel):
     """A recurrent network that sets the biases of a NADE at each step.
 
     Use it for polyphony: chords as with the RNN-RBM, and a likelihood that is exact, in training
@@ -27,7 +25,7 @@ class RNNNADE(SequenceModel):
         num_recurrent: H, recurrent units.
         activation: of the recurrent units.
         seed: of the initial weights, and of everything random in training.
-        **kwargs: of `keras.Model`.
+        **kwargs: of `SequenceModel`, such as `dropout`.
 
     Example:
         >>> model = RNNNADE(num_hidden=6, num_recurrent=4)
@@ -46,10 +44,7 @@ class RNNNADE(SequenceModel):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        cell = SimpleCell(
-            num_recurrent, activation,
-            kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
-            recurrent_kernel_initializer=keras.initializers.Orthogonal(seed=seed + 1))
+        cell = simple_cell(num_recurrent, activation, seed)
         head = NADEHead(
             num_hidden,
             kernel_initializer=keras.initializers.GlorotNormal(seed=seed + 2),
@@ -60,11 +55,3 @@ class RNNNADE(SequenceModel):
         self._config = {
             "num_hidden": num_hidden, "num_recurrent": num_recurrent, "activation": activation,
             "seed": seed}
-
-    def get_config(self) -> dict[str, object]:
-        """Everything the constructor takes.
-
-        Returns:
-            A JSON-ready dictionary.
-        """
-        return {**SequenceTraining.get_config(self), **self._config}

@@ -4,14 +4,12 @@ from typing import Any
 
 import keras
 
-from rnnpt.cells import SimpleCell
 from rnnpt.models._conditional_rbm import make_head
-from rnnpt.models._training import SequenceTraining
-from rnnpt.models.sequence import SequenceModel
+from rnnpt.models._named import NamedModel, simple_cell
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
-class RNNRBM(SequenceModel):
+class RNNRBM(NamedModel):
     """A recurrent network that sets the biases of a restricted Boltzmann machine at each step.
 
     Use it for polyphony: the RBM gives chords, the network gives them an order.
@@ -29,7 +27,7 @@ class RNNRBM(SequenceModel):
         negatives: what stands against the data in training, "sampled" or "mean_field", as `RBMHead`
             takes it; the second is less noisy.
         seed: of the initial weights, and of everything random in training.
-        **kwargs: of `SequenceModel`.
+        **kwargs: of `SequenceModel`, such as `dropout`.
 
     Raises:
         ValueError: if there is no such kind of visible units.
@@ -55,10 +53,7 @@ class RNNRBM(SequenceModel):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        cell = SimpleCell(
-            num_recurrent, activation,
-            kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
-            recurrent_kernel_initializer=keras.initializers.Orthogonal(seed=seed + 1))
+        cell = simple_cell(num_recurrent, activation, seed)
         head = make_head(
             visible, num_hidden, num_gibbs_steps=num_gibbs_steps, negatives=negatives,
             kernel_initializer=keras.initializers.GlorotNormal(seed=seed + 2))
@@ -69,11 +64,3 @@ class RNNRBM(SequenceModel):
             "num_hidden": num_hidden, "num_recurrent": num_recurrent,
             "num_gibbs_steps": head.get_config()["num_gibbs_steps"], "activation": activation,
             "visible": visible, "negatives": negatives, "seed": seed}
-
-    def get_config(self) -> dict[str, object]:
-        """Everything the constructor takes.
-
-        Returns:
-            A JSON-ready dictionary.
-        """
-        return {**SequenceTraining.get_config(self), **self._config}

@@ -7,12 +7,11 @@ import tensorflow as tf
 
 from rnnpt.cells import RTRBMCell
 from rnnpt.models._conditional_rbm import VisibleBias, make_head, small_normal
-from rnnpt.models._training import SequenceTraining
-from rnnpt.models.sequence import SequenceModel
+from rnnpt.models._named import NamedModel
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
-class RTRBM(SequenceModel):
+class RTRBM(NamedModel):
     """An RBM for each frame whose hidden means are what the next one knows of the past.
 
     Use it to compare with the RNN-RBM, which has recurrent units of its own. One kernel W (V, K)
@@ -33,7 +32,7 @@ class RTRBM(SequenceModel):
         negatives: what stands against the data in training, "sampled" or "mean_field", as `RBMHead`
             takes it; the second is less noisy.
         seed: of the initial weights, and of everything random in training.
-        **kwargs: of `SequenceModel`.
+        **kwargs: of `SequenceModel`, such as `dropout`.
 
     Raises:
         ValueError: if there is no such kind of visible units.
@@ -73,14 +72,6 @@ class RTRBM(SequenceModel):
             "num_gibbs_steps": head.get_config()["num_gibbs_steps"], "visible": visible,
             "dynamic_visible_bias": dynamic_visible_bias, "kernel_stddev": kernel_stddev,
             "negatives": negatives, "seed": seed}
-
-    def get_config(self) -> dict[str, object]:
-        """Everything the constructor takes.
-
-        Returns:
-            A JSON-ready dictionary.
-        """
-        return {**SequenceTraining.get_config(self), **self._config}
 
     def _build_parts(self, num_visible: int) -> None:
         """Build the head, and the cell and the readout on the head's kernel."""

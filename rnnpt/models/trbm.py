@@ -9,12 +9,11 @@ from rnnpt import numerics
 from rnnpt.cells import WindowCell, swap_time
 from rnnpt.models._batch import Batch, check_frames, unpack_batch, zero_padding
 from rnnpt.models._conditional_rbm import VisibleBias, make_head, small_normal
-from rnnpt.models._training import SequenceTraining
-from rnnpt.models.sequence import SequenceModel
+from rnnpt.models._named import NamedModel
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
-class TRBM(SequenceModel):
+class TRBM(NamedModel):
     """An RBM for each frame whose biases the last m frames and hidden units move.
 
     Use it where a short past tells most, to denoise as the frames come in, or to stack
@@ -36,7 +35,7 @@ class TRBM(SequenceModel):
         negatives: what stands against the data in training, "sampled" or "mean_field", as `RBMHead`
             takes it; the second is less noisy.
         seed: of the initial weights, and of everything random in training.
-        **kwargs: of `SequenceModel`.
+        **kwargs: of `SequenceModel`, such as `dropout`.
 
     Raises:
         ValueError: if the order, the variant or the kind of visible units is none.
@@ -147,14 +146,6 @@ class TRBM(SequenceModel):
             Frames (B, T, V).
         """
         return self._draw(self._cast(hidden), state, numerics.as_seed(seed))
-
-    def get_config(self) -> dict[str, object]:
-        """Everything the constructor takes.
-
-        Returns:
-            A JSON-ready dictionary.
-        """
-        return {**SequenceTraining.get_config(self), **self._config}
 
     def _build_parts(self, num_visible: int) -> None:
         """Build the head, the cell on the head's kernel, and the visible bias."""
