@@ -38,7 +38,8 @@ class NoteNgram:
             not positive.
 
     Source: Boulanger-Lewandowski et al. 2012, Table 1, Note N-gram. How it was smoothed is not
-        known; the defaults here are the best of a grid on the validation pieces of JSB chorales.
+        known. On the validation pieces of JSB chorales more of either was better as far as it was
+        tried, to an order of 12 and a strength of 80.
     """
 
     def __init__(

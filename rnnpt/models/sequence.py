@@ -33,8 +33,8 @@ class SequenceModel(SequenceTraining):
         head: what the remembered is turned into.
         seed: of everything random in training and evaluation.
         readout_initializer: how the matrix from the cell's output (H, P) starts.
-        **kwargs: of `keras.Model`, and the arguments of `SequenceTraining`: `dropout` of the outputs,
-            and `num_backward_steps` of truncated back-propagation.
+        **kwargs: of `keras.Model`, and those of `SequenceTraining`: `dropout` of the outputs, and
+            `num_backward_steps` of truncated back-propagation.
 
     Raises:
         TypeError: if `cell` is no cell or `head` no Head.
