@@ -33,8 +33,8 @@ class FrameTraining(FrameModel):
         """`keras.Model.fit` on frames.
 
         Args:
-            x: frames (N, V), which Keras shuffles by its own seed (`keras.utils.set_random_seed`); or
-                a `tf.data.Dataset` of batches (B, V), taken in its order.
+            x: frames (N, V), which Keras shuffles by its own seed, `keras.utils.set_random_seed`;
+                or a `tf.data.Dataset` of batches (B, V), taken in its order.
             *args: of `keras.Model.fit`.
             **kwargs: of `keras.Model.fit`.
 

@@ -13,6 +13,7 @@ from tests.catalogue import MODELS, make_batch, with_random_weights
 SCHEDULE = AISSchedule(num_runs=20, num_temperatures=20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_served_model_answers_as_the_model_itself(name, tmp_path):
     model = with_random_weights(MODELS[name]())

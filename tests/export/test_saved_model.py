@@ -75,8 +75,9 @@ def test_metadata_tells_what_is_fixed(exported: Exported) -> None:
         "num_visible": NUM_VISIBLE, "state_size": sum(state_sizes), "state_sizes": state_sizes,
         "exact": exported.model.head.exact, "max_steps": MAX_STEPS,
         "max_num_steps": MAX_NUM_STEPS, "seed": 3, "steps_per_quarter": None,
-        "schedule": {"num_runs": 50, "num_temperatures": 30, "frames_at_once": 4,
-                         "inverse_temperatures": None},
+        "schedule": {
+            "num_runs": 50, "num_temperatures": 30, "frames_at_once": 4,
+            "inverse_temperatures": None},
     }
 
 
