@@ -146,7 +146,8 @@ class RBM(FrameTraining):
         """Log-likelihood of frames, as `estimate_log_prob` does with the default schedule.
 
         Args:
-            frames: (N, V).
+            frames: (N, V). Of binary units the sum over all frames of 0 and 1 is one: what is given
+                for values between them is no density.
 
         Returns:
             Nats (N,), an estimate.
