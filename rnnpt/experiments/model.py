@@ -46,9 +46,9 @@ def build_model(config: configs.ModelConfig, seed: int) -> models.SequenceModel:
     if not isinstance(config, configs.SequenceConfig):
         return _MODELS[type(config)](**dataclasses.asdict(config), seed=seed)
     seeds = itertools.count(seed)
-    exact = isinstance(config.head, configs.BernoulliHeadConfig)
     # The dynamic biases of a head with weights of its own start near zero.
-    readout = (keras.initializers.GlorotUniform(seed=next(seeds)) if exact
+    is_plain = isinstance(config.head, configs.BernoulliHeadConfig)
+    readout = (keras.initializers.GlorotUniform(seed=next(seeds)) if is_plain
                else keras.initializers.RandomNormal(stddev=0.01, seed=next(seeds)))
     return models.SequenceModel(
         _seeded(_make_cell(config.cell), seeds),
