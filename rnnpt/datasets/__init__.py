@@ -1,12 +1,39 @@
-"""Data sets: pieces of music as piano rolls, split into training, validation and test.
+"""Data sets: pieces of music as piano rolls, and artificial problems of long memory.
 
 `chorales` works anywhere, `pianorolls` reads the published sets, `midi_folder` a user's files;
-`get` and `names` find them by name.
+`get` and `names` find them by name. A problem, such as `Addition`, draws sequences without end.
 """
+from rnnpt.datasets._marked_problem import Addition, Multiplication, Xor
+from rnnpt.datasets._symbol_problem import (
+    Memorization5Bit,
+    Memorization20Bit,
+    RandomPermutation,
+    TemporalOrder,
+    ThreeBitTemporalOrder,
+)
 from rnnpt.datasets.chorale import chorales
 from rnnpt.datasets.midi_file import midi_folder
 from rnnpt.datasets.pianoroll import pianorolls
+from rnnpt.datasets.problem import Problem, ProblemBatch
 from rnnpt.datasets.registry import get, names
 from rnnpt.datasets.sequence import Sequences, Splits
 
-__all__ = ["Sequences", "Splits", "chorales", "get", "midi_folder", "names", "pianorolls"]
+__all__ = [
+    "Addition",
+    "Memorization20Bit",
+    "Memorization5Bit",
+    "Multiplication",
+    "Problem",
+    "ProblemBatch",
+    "RandomPermutation",
+    "Sequences",
+    "Splits",
+    "TemporalOrder",
+    "ThreeBitTemporalOrder",
+    "Xor",
+    "chorales",
+    "get",
+    "midi_folder",
+    "names",
+    "pianorolls",
+]
