@@ -12,6 +12,8 @@ from rnnpt.datasets._symbol_problem import (
     ThreeBitTemporalOrder,
 )
 from rnnpt.datasets.chorale import chorales
+from rnnpt.datasets.curve import curves
+from rnnpt.datasets.image import Images, faces, mnist
 from rnnpt.datasets.midi_file import midi_folder
 from rnnpt.datasets.pianoroll import pianorolls
 from rnnpt.datasets.problem import Problem, ProblemBatch
@@ -19,21 +21,8 @@ from rnnpt.datasets.registry import get, names
 from rnnpt.datasets.sequence import Sequences, Splits
 
 __all__ = [
-    "Addition",
-    "Memorization20Bit",
-    "Memorization5Bit",
-    "Multiplication",
-    "Problem",
-    "ProblemBatch",
-    "RandomPermutation",
-    "Sequences",
-    "Splits",
-    "TemporalOrder",
-    "ThreeBitTemporalOrder",
-    "Xor",
-    "chorales",
-    "get",
-    "midi_folder",
-    "names",
-    "pianorolls",
+    "Addition", "Images", "Memorization20Bit", "Memorization5Bit", "Multiplication", "Problem",
+    "ProblemBatch", "RandomPermutation", "Sequences", "Splits", "TemporalOrder",
+    "ThreeBitTemporalOrder", "Xor", "chorales", "curves", "faces", "get", "midi_folder", "mnist",
+    "names", "pianorolls",
 ]
