@@ -24,7 +24,7 @@ class _TwoMarks(Problem):
     num_inputs = 2  # the value and its mark
     num_outputs = 1
     least_num_steps = 10
-    _why_least = "the first mark is in the first tenth, which needs 10 steps"
+    _too_short = "Take a longer problem: the first mark lies in its first tenth."
 
     @property
     def max_length(self) -> int:

@@ -35,7 +35,7 @@ class TemporalOrder(Problem):
     num_outputs = 4
     output = "categorical"
     least_num_steps = 10
-    _why_least = "special symbols lie within tenths of the sequence, which needs 10 steps"
+    _too_short = "Take a longer problem: each special symbol lies within a tenth of it."
     # Where special symbols lie: from the first to the second of these tenths.
     _tenths: tuple[tuple[int, int], ...] = ((1, 2), (5, 6))
 
@@ -96,7 +96,7 @@ class RandomPermutation(Problem):
     num_outputs = 100
     output = "categorical"
     least_num_steps = 2
-    _why_least = "there is a first symbol and a last one"
+    _too_short = "Take a longer problem: it has a first symbol and a last one."
 
     def _generate(self, rng: np.random.Generator, num_sequences: int) -> ProblemBatch:
         symbols = rng.integers(3, 100, (num_sequences, self.num_steps), endpoint=True)
@@ -124,7 +124,7 @@ class _Memorization(Problem):
 
     output = "categorical"
     least_num_steps = 1
-    _why_least = "the trigger comes after the symbols"
+    _too_short = "Take a longer problem: the trigger comes after the symbols."
     num_remembered: int  # K
     num_symbols: int  # A
 

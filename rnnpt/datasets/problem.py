@@ -36,10 +36,10 @@ class ProblemBatch(NamedTuple):
 class Problem(abc.ABC):
     """An endless source of sequences that ask for something seen long before.
 
-    A problem is told from another by its class; this one only holds what they share. Attributes:
-    `num_inputs` I and `num_outputs` O, the widths of a step; `output`, what the network's outputs
-    (B, T', O) are taken for: "real" values, the logit of a "binary" answer, or the logits of a
-    "categorical" one; `max_length` T', the length of every batch.
+    Each problem is a class of its own; this one holds what they share. Attributes: `num_inputs` I
+    and `num_outputs` O, the widths of a step; `output`, what the network's outputs (B, T', O) are
+    taken for: "real" values, the logit of a "binary" answer, or the logits of a "categorical" one;
+    `max_length` T', the length of every batch; `least_num_steps`, the smallest T.
 
     Args:
         num_steps: Length T of the problem, in steps; the longer, the harder.
@@ -51,12 +51,11 @@ class Problem(abc.ABC):
     num_inputs: int
     num_outputs: int
     output: Literal["real", "binary", "categorical"]
-    #: The smallest `num_steps`, and why.
     least_num_steps: int
-    _why_least: str
+    _too_short: str  # what to do about a `num_steps` below it
 
     def __init__(self, num_steps: int) -> None:
-        _check_integer("num_steps", num_steps, self.least_num_steps, self._why_least)
+        _check_integer("num_steps", num_steps, self.least_num_steps, self._too_short)
         self.num_steps = num_steps
 
     def __repr__(self) -> str:
@@ -82,9 +81,9 @@ class Problem(abc.ABC):
             ValueError: If `num_sequences` is not a positive integer, or `seed` or `step` not a
                 non-negative one.
         """
-        _check_integer("num_sequences", num_sequences, 1, "pass how many to draw")
-        _check_integer("seed", seed, 0, "pass any such number")
-        _check_integer("step", step, 0, "pass the number of the update, from 0")
+        _check_integer("num_sequences", num_sequences, 1, "Pass how many to draw.")
+        _check_integer("seed", seed, 0, "Pass any number below 2**63.")
+        _check_integer("step", step, 0, "Pass the number of the update, from 0.")
         return self._generate(_generator(seed, _TRAINING, step), num_sequences)
 
     def batches(self, batch_size: int, seed: int, start: int = 0) -> tf.data.Dataset:
@@ -105,9 +104,9 @@ class Problem(abc.ABC):
             ValueError: If `batch_size` is not a positive integer, or `seed` or `start` not a
                 non-negative one.
         """
-        _check_integer("batch_size", batch_size, 1, "pass the sequences of a batch")
-        _check_integer("seed", seed, 0, "pass any such number")
-        _check_integer("start", start, 0, "pass the number of updates already done")
+        _check_integer("batch_size", batch_size, 1, "Pass the sequences of a batch.")
+        _check_integer("seed", seed, 0, "Pass any number below 2**63.")
+        _check_integer("start", start, 0, "Pass the number of updates already done.")
 
         def generate() -> Iterator[ProblemBatch]:
             step = start
@@ -135,7 +134,7 @@ class Problem(abc.ABC):
         Raises:
             ValueError: If `num_sequences` is not a positive integer.
         """
-        _check_integer("num_sequences", num_sequences, 1, "leave it out for the thesis' 10,000")
+        _check_integer("num_sequences", num_sequences, 1, "Leave it out for the usual test set.")
         return self._generate(_generator(0, _TEST, 0), num_sequences)
 
     def wrong_sequences(self, outputs: np.ndarray, batch: ProblemBatch) -> np.ndarray:
@@ -224,4 +223,4 @@ def _check_integer(name: str, value: object, least: int, advice: str) -> None:
             or not least <= value < 2**63):
         raise ValueError(
             f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}. "
-            f"{advice[0].upper()}{advice[1:]}.")
+            f"{advice}")
