@@ -1,5 +1,9 @@
-"""Predictors of the next frame: choices of a cell and a head; baselines; RBMs of single frames."""
+"""Predictors of the next frame: choices of a cell and a head; baselines.
 
+Of single frames there are RBMs, and deep autoencoders.
+"""
+
+from rnnpt.models.autoencoder import Autoencoder
 from rnnpt.models.deep_belief import DeepBeliefNetwork
 from rnnpt.models.echo_state import EchoStateNetwork
 from rnnpt.models.hmm import HMM
@@ -15,6 +19,7 @@ from rnnpt.models.trbm import TRBM
 from rnnpt.models.trbm_stack import TRBMStack
 
 __all__ = [
-    "DeepBeliefNetwork", "EchoStateNetwork", "HMM", "LanguageModel", "RBM", "RNN", "RNNNADE",
-    "RNNRBM", "RTRBM", "SequenceModel", "TRBM", "TRBMStack", "real_time_gradients", "train_online",
+    "Autoencoder", "DeepBeliefNetwork", "EchoStateNetwork", "HMM", "LanguageModel", "RBM", "RNN",
+    "RNNNADE", "RNNRBM", "RTRBM", "SequenceModel", "TRBM", "TRBMStack", "real_time_gradients",
+    "train_online",
 ]
