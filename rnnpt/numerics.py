@@ -130,8 +130,31 @@ def normal(seed: tf.Tensor, shape: Sequence[int | tf.Tensor] | tf.Tensor) -> tf.
     return _draw(tf.random.stateless_normal, seed, shape)
 
 
+def coarse_uniform(seed: tf.Tensor, shape: Sequence[int | tf.Tensor] | tf.Tensor) -> tf.Tensor:
+    """Uniform numbers of 16 random bits, at half the price of `uniform`.
+
+    They are the middles of 2^16 equal parts of [0, 1]: one of them is below a probability p with a
+    chance that differs from p by 2^-17 at most.
+
+    Args:
+        seed: int32 (2,).
+        shape: the shape to draw.
+
+    Returns:
+        float32 numbers of that shape.
+    """
+    size = tf.reduce_prod(shape)
+    words = tf.random.stateless_uniform(
+        [(size + 1) // 2], seed, minval=None, maxval=None, dtype=tf.uint32, alg=RANDOM_ALGORITHM)
+    halves = tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:size]
+    return tf.reshape((tf.cast(halves, tf.float32) + 0.5) * 2.0 ** -16, shape)
+
+
 def uniform_steps(
-    seed: tf.Tensor, num_steps: int, shape: Sequence[int | tf.Tensor]
+    seed: tf.Tensor,
+    num_steps: int | tf.Tensor,
+    shape: Sequence[int | tf.Tensor],
+    coarse: bool = False,
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Uniform numbers for each step of a chain.
 
@@ -142,13 +165,15 @@ def uniform_steps(
         seed: int32 (2,), or (B, 2) for one seed a row.
         num_steps: length of the chain.
         shape: the shape of one step's numbers; with one seed a row its first size is B.
+        coarse: whether those of one stream are of `coarse_uniform`.
 
     Returns:
         A function from the step to its numbers, of the given shape.
     """
     seed = tf.convert_to_tensor(seed, tf.int32)
     if seed.shape.rank == 1:
-        return lambda step: uniform(fold_in(seed, step), shape)
+        draw = coarse_uniform if coarse else uniform
+        return lambda step: draw(fold_in(seed, step), shape)
     drawn = uniform(seed, tf.concat([shape[:1], [num_steps], shape[1:]], axis=0))
     return lambda step: tf.gather(drawn, step, axis=1)
 

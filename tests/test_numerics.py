@@ -153,3 +153,26 @@ def test_normal_with_a_seed_a_row_does_not_know_its_neighbours():
     together = numerics.normal(seeds, [3, 7])
     np.testing.assert_array_equal(numerics.normal(seeds[1:2], [1, 7])[0], together[1])
     assert len(np.unique(together)) == 21
+
+
+@pytest.mark.parametrize("shape", [[3, 5], [0, 4], [1_000_000]])
+def test_coarse_uniforms_are_the_middles_of_equal_parts(shape):
+    numbers = numerics.coarse_uniform(tf.constant([1, 2]), shape).numpy()
+    assert list(numbers.shape) == shape
+    parts = numbers.astype(np.float64) * 2 ** 16 - 0.5
+    np.testing.assert_array_equal(parts, np.round(parts))
+    assert np.all((parts >= 0) & (parts < 2 ** 16))
+    if numbers.size > 100:
+        # Five standard errors of the mean, of the variance (180^-0.5 of it is the spread of a
+        # square) and of the correlation of neighbours, which share a word.
+        bound = 5 / numbers.size ** 0.5
+        assert abs(numbers.mean(dtype=np.float64) - 0.5) < bound * 12 ** -0.5
+        assert abs(numbers.var(dtype=np.float64) - 1 / 12) < bound * 180 ** -0.5
+        assert abs(np.corrcoef(numbers[::2], numbers[1::2])[0, 1]) < bound
+
+
+def test_coarse_uniforms_are_a_function_of_the_seed():
+    first, again, other = (
+        numerics.coarse_uniform(tf.constant([1, last]), [9]).numpy() for last in (2, 2, 3))
+    np.testing.assert_array_equal(first, again)
+    assert not np.any(first == other)

@@ -114,12 +114,13 @@ class WindowCell(TiedCell):
         Returns:
             The windows, one step later.
         """
-        frames = projected[..., :self.num_visible]
-        means = []
-        if self.variant != "-HH":
-            mean = tf.sigmoid(projected[..., self.num_visible:] + self.dynamic_bias(states))
-            means = [tf.stop_gradient(mean) if self.detached else mean]
-        return self.shift([frames, *means], states)
+        if self.variant == "-HH":
+            return self.shift([projected], states)
+        frames, fields = tf.split(projected, [self.num_visible, self.units], axis=-1)
+        newest = [frames, tf.sigmoid(fields + self.dynamic_bias(states))]
+        # No gradient is wanted of frames: with that of the means it would be all zeros.
+        return self.shift(
+            [tf.stop_gradient(each) for each in newest] if self.detached else newest, states)
 
     def shift(self, newest: list[tf.Tensor], states: list[tf.Tensor]) -> list[tf.Tensor]:
         """Put a step in at the front of the windows, and the oldest one out.

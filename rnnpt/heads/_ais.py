@@ -163,11 +163,11 @@ def _anneal(
     """Log-weights (n, num_runs) of the chains of n RBMs."""
     visible_bias, hidden_bias, base_fields = (each[:, tf.newaxis] for each in biases)
     num_rbms, num_runs, dtype = tf.shape(visible_bias)[0], schedule.num_runs, base_fields.dtype
-    num_visible, num_hidden = tf.unstack(tf.shape(kernel))
+    num_uniforms, num_hidden = units.num_uniforms(kernel.shape[0]), kernel.shape[1]
     ladder = tf.constant(schedule.ladder, dtype)
     num_steps = len(schedule.ladder) - 1
     draws = numerics.uniform_steps(
-        seed, num_steps + 1, [num_rbms, num_runs, num_visible + num_hidden])
+        seed, num_steps + 1, [num_rbms, num_runs, num_uniforms + num_hidden])
 
     def body(
         step: tf.Tensor, visible: tf.Tensor, log_weights: tf.Tensor
@@ -178,14 +178,14 @@ def _anneal(
             visible * (visible_bias - base_fields), axis=-1)
         log_weights += tf.reduce_sum(_softplus_step(fields, hotter, inverse), axis=-1)
         uniforms = tf.cast(draws(step + 1), dtype)
-        hidden = numerics.bernoulli_sample(inverse * fields, uniforms[..., num_visible:])
+        hidden = numerics.bernoulli_sample(inverse * fields, uniforms[..., num_uniforms:])
         mean = units.mean((1 - inverse) * base_fields + inverse * (
             visible_bias + tf.tensordot(hidden, kernel, axes=[[2], [1]])))
-        visible = units.draw(mean, uniforms[..., :num_visible])
+        visible = units.draw(mean, uniforms[..., :num_uniforms])
         return step + 1, visible, log_weights
 
-    first = tf.cast(draws(tf.constant(0)), dtype)[..., :num_visible]
-    mean = tf.broadcast_to(units.mean(base_fields), tf.shape(first))
+    first = tf.cast(draws(tf.constant(0)), dtype)[..., :num_uniforms]
+    mean = tf.repeat(units.mean(base_fields), num_runs, axis=1)
     _, _, log_weights = tf.while_loop(
         lambda step, *_: step < num_steps, body,
         (tf.constant(0), units.draw(mean, first), tf.zeros([num_rbms, num_runs], dtype)),

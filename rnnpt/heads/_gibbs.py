@@ -20,12 +20,12 @@ class Chain(NamedTuple):
     Attributes:
         visible: the last frame (..., V).
         mean: the mean of v given the last h (..., V).
-        average: that mean, averaged over the steps (..., V).
+        average: that mean, averaged over the steps (..., V); None where it was not asked for.
     """
 
     visible: tf.Tensor
     mean: tf.Tensor
-    average: tf.Tensor
+    average: tf.Tensor | None
 
 
 def run_chain(
@@ -35,7 +35,9 @@ def run_chain(
     seed: tf.Tensor,
     num_steps: int | tf.Tensor,
     units: VisibleUnits,
-    factor: float | tf.Tensor = 1.0,
+    factor: tf.Tensor | None = None,
+    average: bool = False,
+    coarse: bool = False,
 ) -> Chain:
     """A chain for each row: h given v, then v given h, so many times.
 
@@ -46,35 +48,39 @@ def run_chain(
         seed: int32 (2,), or (B, 2) for one a row.
         num_steps: length of the chains.
         units: the visible units.
-        factor: multiplies the energy: an inverse temperature.
+        factor: multiplies the energy: an inverse temperature; 1 where None.
+        average: whether the average over the steps is wanted.
+        coarse: whether draws of one stream have 16 random bits, which are a third of a chain's
+            time less: for chains whose mean over many frames is all that counts.
 
     Returns:
         The ends of the chains.
     """
     visible_bias, hidden_bias = biases
-    num_visible, dtype = kernel.shape[0], kernel.dtype
-    shape = tf.shape(hidden_bias)
-    draws = numerics.uniform_steps(
-        seed, num_steps, tf.concat([shape[:-1], [num_visible + kernel.shape[1]]], axis=0))
-    factor = tf.cast(factor, dtype)
+    dtype, transposed = kernel.dtype, tf.transpose(kernel)
+    # Two streams: cutting one of both would copy it.
+    rows = tf.shape(visible_bias)[:-1]
+    sizes = (kernel.shape[1], units.num_uniforms(kernel.shape[0]))
+    hidden_draws, visible_draws = (
+        numerics.uniform_steps(
+            numerics.fold_in(seed, i), num_steps, tf.concat([rows, [size]], axis=0), coarse)
+        for i, size in enumerate(sizes))
 
     def body(
         step: tf.Tensor, visible: tf.Tensor, mean: tf.Tensor, total: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        uniforms = tf.cast(draws(step), dtype)
+        fields = hidden_bias + tf.tensordot(visible, kernel, axes=1)
         hidden = numerics.bernoulli_sample(
-            factor * (hidden_bias + tf.tensordot(visible, kernel, axes=1)),
-            uniforms[..., num_visible:])
-        mean = units.mean(
-            visible_bias + tf.tensordot(hidden, tf.transpose(kernel), axes=1), factor)
-        visible = units.draw(mean, uniforms[..., :num_visible], factor)
-        return step + 1, visible, mean, total + mean
+            fields if factor is None else factor * fields, tf.cast(hidden_draws(step), dtype))
+        mean = units.mean(visible_bias + tf.tensordot(hidden, transposed, axes=1), factor)
+        visible = units.draw(mean, tf.cast(visible_draws(step), dtype), factor)
+        return step + 1, visible, mean, total + mean if average else total
 
     _, visible, mean, total = tf.while_loop(
         lambda step, *_: step < num_steps, body,
         (tf.constant(0), start, start, tf.zeros_like(start)),
         maximum_iterations=num_steps, parallel_iterations=1)
-    return Chain(visible, mean, total / tf.cast(num_steps, dtype))
+    return Chain(visible, mean, total / tf.cast(num_steps, dtype) if average else None)
 
 
 def as_num_steps(value: object, owner: str) -> int | Schedule:

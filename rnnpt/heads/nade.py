@@ -165,8 +165,8 @@ class NADEHead(Head):
         }
 
     def _biases(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        num_visible = self.kernel.shape[0]
-        return parameters[..., :num_visible], parameters[..., num_visible:]
+        visible_bias, hidden_bias = tf.split(parameters, list(self.kernel.shape), axis=-1)
+        return visible_bias, hidden_bias
 
     def _draw(
         self, parameters: tf.Tensor, seed: tf.Tensor, factor: tf.Tensor

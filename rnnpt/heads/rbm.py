@@ -1,6 +1,6 @@
 """The RBM head: a restricted Boltzmann machine whose biases the past sets."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -10,6 +10,8 @@ from rnnpt.heads import _ais, _gibbs
 from rnnpt.heads._ais import AISSchedule
 from rnnpt.heads._visible_unit import BinaryUnits, VisibleUnits
 from rnnpt.heads.head import Head, inverse_temperature
+
+Biases: TypeAlias = tuple[tf.Tensor, tf.Tensor]
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
@@ -120,11 +122,7 @@ class RBMHead(Head):
         Returns:
             Nats (...).
         """
-        visible_bias, hidden_bias = self._biases(parameters)
-        fields = hidden_bias + tf.tensordot(frames, self.kernel, axes=1)
-        return self._units.energy(frames) - (
-            tf.reduce_sum(frames * visible_bias, axis=-1)
-            + tf.reduce_sum(tf.nn.softplus(fields), axis=-1))
+        return self._free_energy(self._biases(parameters), frames)
 
     def hidden_mean(self, parameters: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
         """The chance of each hidden unit to be on, given a frame.
@@ -178,12 +176,14 @@ class RBMHead(Head):
         start = frames if self.num_chains is None else self._persistent(tf.shape(frames))
         chain = self._run(
             tf.stop_gradient(parameters), tf.ensure_shape(start, frames.shape), seed,
-            _gibbs.num_steps_at(self.num_gibbs_steps, step))
+            _gibbs.num_steps_at(self.num_gibbs_steps, step), coarse=True)
         if self.num_chains is not None and step is not None:
             self._keep(chain.visible)
         negative = tf.stop_gradient(
             chain.mean if self.negatives == "mean_field" else chain.visible)
-        return self.free_energy(parameters, frames) - self.free_energy(parameters, negative)
+        # Cut once: each cut's gradient is as large as the parameters.
+        biases = self._biases(parameters)
+        return self._free_energy(biases, frames) - self._free_energy(biases, negative)
 
     def estimate_log_prob(
         self,
@@ -237,12 +237,14 @@ class RBMHead(Head):
         start_seed, chain_seed = numerics.fold_in(seed, 0), numerics.fold_in(seed, 1)
         if start is None:
             visible_bias, _ = self._biases(parameters)
-            uniforms = numerics.uniform(start_seed, tf.shape(visible_bias))
+            shape = tf.concat([tf.shape(visible_bias)[:-1], [
+                self._units.num_uniforms(self.kernel.shape[0])]], axis=0)
+            uniforms = numerics.uniform(start_seed, shape)
             start = self._units.draw(
                 self._units.mean(visible_bias, factor), tf.cast(uniforms, factor.dtype), factor)
         if num_steps is None:
             num_steps = self.num_sampling_steps
-        return self._run(parameters, start, chain_seed, num_steps, factor).visible
+        return self._run(parameters, start, chain_seed, num_steps, factor=factor).visible
 
     def mean(self, parameters: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """An estimate of the expected frame: the mean of p(v|h) over a chain's second half.
@@ -256,7 +258,8 @@ class RBMHead(Head):
         """
         num_steps = max(1, self.num_sampling_steps // 2)
         start = self.sample(parameters, numerics.fold_in(seed, 0), num_steps=num_steps)
-        return self._run(parameters, start, numerics.fold_in(seed, 1), num_steps).average
+        return self._run(
+            parameters, start, numerics.fold_in(seed, 1), num_steps, average=True).average
 
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.
@@ -274,9 +277,17 @@ class RBMHead(Head):
             "num_chains": self.num_chains,
         }
 
-    def _biases(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        num_visible = self.kernel.shape[0]
-        return parameters[..., :num_visible], parameters[..., num_visible:]
+    def _biases(self, parameters: tf.Tensor) -> Biases:
+        """Those of the visible units (..., V) and of the hidden ones (..., K)."""
+        visible_bias, hidden_bias = tf.split(parameters, list(self.kernel.shape), axis=-1)
+        return visible_bias, hidden_bias
+
+    def _free_energy(self, biases: Biases, frames: tf.Tensor) -> tf.Tensor:
+        visible_bias, hidden_bias = biases
+        fields = hidden_bias + tf.tensordot(frames, self.kernel, axes=1)
+        return self._units.energy(frames) - (
+            tf.reduce_sum(frames * visible_bias, axis=-1)
+            + tf.reduce_sum(tf.nn.softplus(fields), axis=-1))
 
     def _run(
         self,
@@ -284,11 +295,11 @@ class RBMHead(Head):
         start: tf.Tensor,
         seed: tf.Tensor,
         num_steps: int | tf.Tensor,
-        factor: float | tf.Tensor = 1.0,
+        **options: Any,
     ) -> _gibbs.Chain:
         return _gibbs.run_chain(
             tf.convert_to_tensor(self.kernel), self._biases(parameters), start, seed, num_steps,
-            self._units, factor)
+            self._units, **options)
 
     def _persistent(self, shape: tf.Tensor) -> tf.Tensor:
         """The chain that each frame of a batch of this shape goes on from."""

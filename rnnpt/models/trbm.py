@@ -207,5 +207,5 @@ class _Readout(keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, outputs: tf.Tensor) -> tf.Tensor:
-        hidden_bias, frames = outputs[..., :self.num_hidden], outputs[..., self.num_hidden:]
+        hidden_bias, frames = tf.split(outputs, [self.num_hidden, self.window_size], axis=-1)
         return tf.concat([self.visible_bias(frames), hidden_bias], axis=-1)
