@@ -155,6 +155,13 @@ def test_neighbouring_draws_are_independent(axis):
     assert_drawn_from(pairs, dict.fromkeys([(1, 1), (1, 2), (2, 1), (2, 2)], 1 / 4))
 
 
+def test_neighbouring_draws_share_no_numbers():
+    # Of two draws of 2,000 numbers of 24 bits, 0.24 are expected to be the same.
+    problem = datasets.Addition(20)
+    one, other = (problem.draw(100, seed=0, step=step).inputs[:, :20, 0] for step in (0, 1))
+    assert np.intersect1d(one, other).size < 10
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_test_set_is_fixed_and_apart_from_the_draws(name):
     problem = make(name, 30)
