@@ -123,7 +123,7 @@ def train_stack(
         rbm = CodeRBM(size, kind, own_seed) if code else RBM(size, kind, seed=own_seed)
         rbm.compile(keras.optimizers.deserialize(dict(optimizer)))
         batches = tf.data.Dataset.from_tensor_slices(frames).shuffle(len(frames), own_seed)
-        rbm.fit(batches.batch(batch_size), epochs=epochs, verbose=0)
+        rbm.fit(batches.batch(batch_size), epochs=epochs, shuffle=False, verbose=0)
         layers.append(Layer(
             *map(tf.convert_to_tensor,
                  (rbm.kernel if code else rbm.head.kernel, rbm.visible_bias, rbm.hidden_bias))))
