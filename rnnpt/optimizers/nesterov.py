@@ -112,8 +112,9 @@ class Nesterov(Momentum):
 
     The variables are the truth, and the optimizer keeps how many velocities they are ahead of theta
     (a variable of its own, so that a saved run goes on alike): weights that were set from outside,
-    a constraint or a decay move theta by as much as them. An update of variables that nobody took
-    ahead, as the first of a `fit` without the callback, is one of classical momentum.
+    a constraint or a decay move theta by as much as them, and a constraint holds at theta too. An
+    update of variables that nobody took ahead, as the first of a `fit` without the callback, is one
+    of classical momentum.
 
     Equation: as of `nesterov_update`.
 
@@ -169,6 +170,8 @@ class Nesterov(Momentum):
                 if velocity is not None:
                     factor = tf.cast(change, variable.dtype)
                     variable.assign_add(factor * tf.convert_to_tensor(velocity))
+                    if variable.constraint is not None:
+                        variable.assign(variable.constraint(variable))
             self.ahead.assign(distance)
 
     def _backend_update_step(
