@@ -8,14 +8,31 @@ from rnnpt.optimizers.nesterov import (
     nesterov_update,
     simplified_nesterov_update,
 )
+from rnnpt.optimizers.nesterov_1983 import (
+    Nesterov1983,
+    Nesterov1983State,
+    estimate_learning_rate,
+    nesterov_1983_update,
+    next_coefficient,
+)
+from rnnpt.optimizers.objective import Objective, ObjectiveOptimizer
+from rnnpt.optimizers.second_order import SecondOrderModel
 
 __all__ = [
     "LogSchedules",
     "Momentum",
     "Nesterov",
+    "Nesterov1983",
+    "Nesterov1983State",
+    "Objective",
+    "ObjectiveOptimizer",
+    "SecondOrderModel",
     "SimplifiedNesterov",
     "SwapLookAhead",
+    "estimate_learning_rate",
     "momentum_update",
+    "nesterov_1983_update",
     "nesterov_update",
+    "next_coefficient",
     "simplified_nesterov_update",
 ]

@@ -1,0 +1,134 @@
+"""A wrapper by which any Keras model hands its loss to the optimizer."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from rnnpt.optimizers.graph_error import plain_errors
+from rnnpt.optimizers.objective import Objective, ObjectiveOptimizer
+
+
+@keras.saving.register_keras_serializable(package="rnnpt")
+class SecondOrderModel(keras.Model):
+    """A Keras model that trains by optimizers that need the loss itself.
+
+    Use it with `Nesterov1983`; with a first-order optimizer it trains as the model alone would. The
+    model inside stays as it is: both share their weights, and it can be called, saved or exported
+    on its own. The loss is that of `compile`, with the penalties of the layers.
+
+    Within one update everything random is drawn alike and each evaluation begins with the same
+    moving averages, so that the loss is a function of the weights; they move on once an update. The
+    figures that `fit` logs are those after each update.
+
+    Args:
+        model: a functional or any other Keras model.
+        **kwargs: of `keras.Model`.
+
+    Raises:
+        TypeError: if `model` is no Keras model.
+
+    Example:
+        >>> inner = keras.Sequential([keras.Input([2]), keras.layers.Dense(1)])
+        >>> model = SecondOrderModel(inner)
+        >>> [tuple(weight.shape) for weight in model.trainable_variables]
+        [(2, 1), (1,)]
+    """
+
+    # XLA leaves the assertions of the optimizers out.
+    supports_jit = False
+
+    def __init__(self, model: keras.Model, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(model, keras.Model):
+            raise TypeError(
+                f"SecondOrderModel: model must be a Keras model, got {type(model).__name__}; wrap "
+                "the layers in keras.Sequential")
+        self.model = model
+        self.built = model.built
+
+    def build(self, input_shape: Any) -> None:
+        """Create the variables of the model inside.
+
+        Args:
+            input_shape: of its inputs.
+        """
+        if not self.model.built:
+            self.model.build(input_shape)
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """What the model inside gives.
+
+        Args:
+            inputs: as it takes them.
+            training: whether it trains.
+
+        Returns:
+            Its outputs.
+        """
+        return self.model(inputs, training=training)
+
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """`keras.Model.fit`.
+
+        Args:
+            *args: of `keras.Model.fit`.
+            **kwargs: of `keras.Model.fit`.
+
+        Returns:
+            Keras' history.
+        """
+        with plain_errors():
+            return super().fit(*args, **kwargs)
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One update.
+
+        Args:
+            data: a batch, as Keras gives it.
+
+        Returns:
+            The running figures, as Keras logs them.
+        """
+        if not isinstance(self.optimizer, ObjectiveOptimizer):
+            return super().train_step(data)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        # A call may move these on: counters of random draws, moving averages, metrics.
+        variables = [*self.non_trainable_variables, *self.metrics_variables]
+        values = [tf.identity(tf.convert_to_tensor(variable)) for variable in variables]
+
+        def evaluate() -> tuple[tf.Tensor, Any]:
+            for variable, value in zip(variables, values):
+                variable.assign(value)
+            outputs = self(x, training=True)
+            return self.compute_loss(x, y, outputs, sample_weight, training=True), outputs
+
+        self.optimizer.minimize(Objective(self.trainable_variables, lambda: evaluate()[0]))
+        loss, outputs = evaluate()
+        self._loss_tracker.update_state(loss, sample_weight=tf.shape(tf.nest.flatten(x)[0])[0])
+        return self.compute_metrics(x, y, outputs, sample_weight=sample_weight)
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything the constructor takes.
+
+        Returns:
+            A JSON-ready dictionary.
+        """
+        return {**super().get_config(), "model": keras.saving.serialize_keras_object(self.model)}
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> "SecondOrderModel":
+        """The model that `get_config` describes.
+
+        Args:
+            config: what `get_config` gave.
+            custom_objects: classes by name that Keras does not know.
+
+        Returns:
+            A model with new weights.
+        """
+        model = keras.saving.deserialize_keras_object(config["model"], custom_objects)
+        return cls(**config | {"model": model})
