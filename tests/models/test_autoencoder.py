@@ -146,7 +146,8 @@ def test_a_saved_model_loads_and_trains_on_as_it_would_have(activation, objectiv
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.get_config() == model.get_config()
-    np.testing.assert_array_equal(loaded.reconstruct(draw_images()), model.reconstruct(draw_images()))
+    images = draw_images()
+    np.testing.assert_array_equal(loaded.reconstruct(images), model.reconstruct(images))
     first, second = (each.fit(draw_images(), epochs=2, shuffle=False, verbose=0).history
                      for each in (model, loaded))
     assert first == second
