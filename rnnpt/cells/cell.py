@@ -6,6 +6,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+#: Steps that one turn of a loop over time takes: a turn costs about as much as a small step.
+STEPS_A_TURN = 4
+
 
 class Cell(keras.layers.Layer):
     """A recurrence, usable in a `SequenceModel` and in `keras.layers.RNN`.
@@ -157,9 +160,9 @@ def unroll(
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """Run a cell over whole sequences.
 
-    The loop is time-major, so that each step reads and writes one contiguous block. Where states
-    are bounded it knows nothing of the mask: padding comes last, so a row's last state is looked
-    up afterwards.
+    The loop is time-major, so that each step reads and writes one contiguous block. It takes
+    `STEPS_A_TURN` steps a turn, those beyond T on zeros. Where states are bounded it knows nothing
+    of the mask: padding comes last, so a row's last state is looked up afterwards.
 
     Args:
         cell: the recurrence, built.
@@ -175,36 +178,42 @@ def unroll(
         where time-major, meaningless where padded; and the states after the last real frame.
     """
     batch_size, num_steps = tf.unstack(tf.shape(frames)[:2])
-    projected = cell.project_inputs(swap_time(frames))
-    inputs = tf.TensorArray(projected.dtype, num_steps).unstack(projected)
+    if mask is None:
+        mask = tf.ones([batch_size, num_steps], tf.bool)
+    surplus = -num_steps % STEPS_A_TURN
+    total = num_steps + surplus
+    projected = tf.pad(cell.project_inputs(swap_time(frames)), [[0, surplus], [0, 0], [0, 0]])
+    inputs = tf.TensorArray(projected.dtype, total).unstack(projected)
     # Infinity in the padding, times the gradient zero, would be no number.
-    stand_still = mask is not None and (gaps or not cell.bounded)
-    real = tf.transpose(mask)[:, :, tf.newaxis] if stand_still else None
+    stand_still = gaps or not cell.bounded
+    real = tf.pad(tf.transpose(mask), [[0, surplus], [0, 0]])[:, :, tf.newaxis]
     last = [tf.convert_to_tensor(state) for state in states]
     # The states before each frame: their gradients are cheaper than those after it.
-    history = [tf.TensorArray(state.dtype, num_steps, element_shape=[None, size])
+    history = [tf.TensorArray(state.dtype, total, element_shape=[None, size])
                for state, size in zip(last, cell.state_size)]
 
     def body(
         t: tf.Tensor, states: list[tf.Tensor], history: list[tf.TensorArray]
     ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.TensorArray]]:
-        history = [past.write(t, state) for past, state in zip(history, states)]
-        advanced = cell.advance(inputs.read(t), states)
-        if real is not None:
-            advanced = [tf.where(real[t], new, old) for new, old in zip(advanced, states)]
-        return t + 1, advanced, history
+        for _ in range(STEPS_A_TURN):
+            history = [past.write(t, state) for past, state in zip(history, states)]
+            advanced = cell.advance(inputs.read(t), states)
+            if stand_still:
+                advanced = [tf.where(real[t], new, old) for new, old in zip(advanced, states)]
+            t, states = t + 1, advanced
+        return t, states, history
 
     _, last, history = tf.while_loop(
-        lambda t, *_: t < num_steps, body, (tf.constant(0), last, history),
-        maximum_iterations=num_steps)
+        lambda t, *_: t < total, body, (tf.constant(0), last, history),
+        maximum_iterations=total // STEPS_A_TURN)
     stacked = [past.stack() for past in history]
-    if mask is not None and not stand_still:
+    if not stand_still:
         lengths = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
-        ends = tf.stack([tf.minimum(lengths, num_steps - 1), tf.range(batch_size)], axis=1)
-        is_whole = (lengths == num_steps)[:, tf.newaxis]
+        ends = tf.stack([tf.minimum(lengths, total - 1), tf.range(batch_size)], axis=1)
+        is_whole = (lengths == total)[:, tf.newaxis]
         last = [tf.where(is_whole, state, tf.gather_nd(past, ends))
                 for past, state in zip(stacked, last)]
-    outputs = cell.output(stacked)
+    outputs = cell.output([past[:num_steps] for past in stacked])
     return outputs if time_major else swap_time(outputs), last
 
 

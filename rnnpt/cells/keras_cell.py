@@ -7,6 +7,9 @@ import tensorflow as tf
 
 from rnnpt.cells.cell import Cell
 
+# What `_is_bounded` knows; a subclass of these may do anything.
+_KNOWN_CELLS = (keras.layers.SimpleRNNCell, keras.layers.GRUCell, keras.layers.LSTMCell)
+_BOUNDED_ACTIVATIONS = (keras.activations.tanh, keras.activations.sigmoid)
 
 @keras.saving.register_keras_serializable(package="rnnpt")
 class KerasCell(Cell):
@@ -38,6 +41,7 @@ class KerasCell(Cell):
                 f"{self.compute_dtype}; give it to {type(cell).__name__} too")
         _refuse_dropout(cell)
         self.cell = cell
+        self.bounded = _is_bounded(cell)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Build the cell, and find which of its states it gives out.
@@ -151,6 +155,13 @@ def as_cell(cell: object) -> Cell:
             "from rnnpt.cells, or give a Keras layer with a state_size, such as "
             "keras.layers.LSTMCell(100)")
     return KerasCell(cell)
+
+
+def _is_bounded(cell: keras.layers.Layer) -> bool:
+    """Whether the states are known not to overflow; an LSTM's memory grows by 1 a step at most."""
+    return type(cell) in _KNOWN_CELLS and all(
+        getattr(cell, name, keras.activations.tanh) in _BOUNDED_ACTIVATIONS
+        for name in ("activation", "recurrent_activation"))
 
 
 def _refuse_dropout(cell: keras.layers.Layer) -> None:

@@ -113,13 +113,13 @@ class LSTMCell(Cell):
             The new states.
         """
         outputs, memory = states
-        hidden = tf.tanh(
-            projected[:, :self.units] + tf.matmul(outputs, self.recurrent_kernel))
-        seen = tf.concat([hidden, outputs[:, self.units:]], axis=-1)
-        gates = projected[:, self.units:] + tf.matmul(seen, self.gate_kernel)
-        is_gate = 3 * self.num_memory
-        input_gate, output_gate, forget_gate = tf.split(tf.sigmoid(gates[:, :is_gate]), 3, axis=-1)
-        memory = memory * forget_gate + tf.tanh(gates[:, is_gate:]) * input_gate
+        added, gates = tf.split(projected, [self.units, 4 * self.num_memory], axis=-1)
+        hidden = tf.tanh(added + tf.matmul(outputs, self.recurrent_kernel))
+        _, shown = tf.split(outputs, [self.units, self.num_memory], axis=-1)
+        gates += tf.matmul(tf.concat([hidden, shown], axis=-1), self.gate_kernel)
+        gates, new = tf.split(gates, [3 * self.num_memory, self.num_memory], axis=-1)
+        input_gate, output_gate, forget_gate = tf.split(tf.sigmoid(gates), 3, axis=-1)
+        memory = memory * forget_gate + tf.tanh(new) * input_gate
         return [tf.concat([hidden, memory * output_gate], axis=-1), memory]
 
     def get_config(self) -> dict[str, object]:

@@ -133,3 +133,12 @@ def test_dropout_inside_a_cell_is_refused(make, name, rate):
 def test_another_dtype_than_the_cells_is_refused():
     with pytest.raises(ValueError, match="KerasCell: dtype must be .* float32, got float64"):
         cells.KerasCell(keras.layers.GRUCell(3), dtype="float64")
+
+
+def test_only_known_cells_with_squashed_activations_are_bounded():
+    layers = keras.layers
+    for cell in (layers.LSTMCell(2), layers.GRUCell(2), layers.SimpleRNNCell(2)):
+        assert cells.KerasCell(cell).bounded
+    for cell in (layers.LSTMCell(2, activation="relu"), layers.SimpleRNNCell(2, "linear"),
+                 layers.GRUCell(2, recurrent_activation="softplus"), CounterCell(), stack()):
+        assert not cells.KerasCell(cell).bounded
