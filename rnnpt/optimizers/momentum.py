@@ -97,7 +97,7 @@ class Momentum(keras.optimizers.Optimizer):
         Args:
             gradient: of the variable's shape.
             variable: one of those that the optimizer was built with.
-            rates: what `_rates` gives, computed once for all variables.
+            rates: learning rate, momentum, and what else the rule takes; scalars.
         """
         velocity = self._velocities[self._get_variable_index(variable)]
         # Also where the gradient is that of an embedding, which has rows only.
@@ -135,12 +135,16 @@ class Momentum(keras.optimizers.Optimizer):
     def _backend_update_step(
         self, grads: list[Any], trainable_variables: list[Any], learning_rate: tf.Tensor
     ) -> None:
-        # Keras hands one scalar to all variables: here go all the scalars of a step.
-        super()._backend_update_step(grads, trainable_variables, self._rates(learning_rate))
+        # Not before there are gradients: where data of unknown length end, Keras would run what
+        # needs no data once more, and count a step too many.
+        with tf.control_dependencies(grads):
+            rates = self._begin_update()
+        # Keras hands one scalar on to all variables: here it is all the scalars of the update.
+        super()._backend_update_step(grads, trainable_variables, rates)
 
-    def _rates(self, learning_rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """The scalars that `_update` takes."""
-        return tf.convert_to_tensor(learning_rate), self.momentum
+    def _begin_update(self) -> tuple[tf.Tensor, ...]:
+        """The scalars that `_update` takes, once for all variables."""
+        return tf.convert_to_tensor(self.learning_rate), self.momentum
 
     @staticmethod
     def _update(*arguments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

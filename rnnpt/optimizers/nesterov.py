@@ -91,11 +91,8 @@ class SimplifiedNesterov(Momentum):
     Source: Bengio, Boulanger-Lewandowski and Pascanu 2012, section 3.5.
     """
 
-    def _rates(self, learning_rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        step = self._next_step()
-        return (
-            tf.convert_to_tensor(learning_rate), self._momentum_at(step),
-            self._momentum_at(step + self._stride))
+    def _begin_update(self) -> tuple[tf.Tensor, ...]:
+        return *super()._begin_update(), self._momentum_at(self._next_step() + self._stride)
 
     @staticmethod
     def _update(*arguments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -103,7 +100,7 @@ class SimplifiedNesterov(Momentum):
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
-class Nesterov(Momentum):
+class Nesterov(SimplifiedNesterov):
     """Nesterov's accelerated gradient: the gradient is taken where the velocity leads.
 
     While it trains, the variables hold the looked-ahead point, theta + momentum velocity. What is
@@ -174,17 +171,10 @@ class Nesterov(Momentum):
                         variable.assign(variable.constraint(variable))
             self.ahead.assign(distance)
 
-    def _backend_update_step(
-        self, grads: list[Any], trainable_variables: list[Any], learning_rate: tf.Tensor
-    ) -> None:
-        super()._backend_update_step(grads, trainable_variables, learning_rate)
-        self.ahead.assign(self._momentum_at(self._next_step() + self._stride))
-
-    def _rates(self, learning_rate: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        step = self._next_step()
-        return (
-            tf.convert_to_tensor(learning_rate), self._momentum_at(step),
-            self._momentum_at(step + self._stride), tf.convert_to_tensor(self.ahead))
+    def _begin_update(self) -> tuple[tf.Tensor, ...]:
+        rates = *super()._begin_update(), tf.convert_to_tensor(self.ahead)
+        self.ahead.assign(rates[2])
+        return rates
 
     @staticmethod
     def _update(*arguments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

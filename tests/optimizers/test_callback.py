@@ -91,7 +91,6 @@ def test_each_epoch_ends_with_the_theta_of_the_twin(unsized, tmp_path):
     model, witness = compiled(optimizers.Nesterov(RATE, MOMENTUM)), Witness()
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.weights.h5",
                                                  save_weights_only=True)
-    expected = twin()
     if unsized:
         batches = tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(4)
         history = model.fit(
@@ -100,6 +99,7 @@ def test_each_epoch_ends_with_the_theta_of_the_twin(unsized, tmp_path):
             callbacks=[optimizers.SwapLookAhead(), checkpoint, witness]).history
     else:
         history = fit(model, [checkpoint, witness])
+    expected = twin()
     np.testing.assert_allclose(witness.weights, expected, atol=1e-10)
     np.testing.assert_allclose(history["val_loss"], list(map(loss_of, expected)), atol=1e-10)
     np.testing.assert_allclose(witness.losses, history["val_loss"], atol=1e-10)
@@ -242,6 +242,16 @@ def test_mixed_precision_swaps_the_optimizer_within():
     plain, expected = compiled(optimizers.Nesterov(RATE, MOMENTUM)), Witness()
     fit(plain, [expected])
     np.testing.assert_allclose(witness.weights, expected.weights, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out")
+@pytest.mark.parametrize("make", [
+    optimizers.Momentum, optimizers.Nesterov, optimizers.SimplifiedNesterov])
+def test_the_end_of_data_of_unknown_length_is_no_step(make):
+    model = compiled(make(RATE, 0.9))
+    batches = tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(4)
+    model.fit(batches.filter(lambda inputs, targets: True), epochs=3, verbose=0, shuffle=False)
+    assert int(model.optimizer.iterations) == 3 * NUM_BATCHES
 
 
 def test_the_callback_leaves_other_optimizers_alone():
