@@ -6,6 +6,7 @@ Of single frames there are RBMs, and deep autoencoders.
 from rnnpt.models.autoencoder import Autoencoder
 from rnnpt.models.deep_belief import DeepBeliefNetwork
 from rnnpt.models.echo_state import EchoStateNetwork
+from rnnpt.models.ensemble import RNNEnsemble
 from rnnpt.models.hmm import HMM
 from rnnpt.models.language import LanguageModel
 from rnnpt.models.rbm import RBM
@@ -20,6 +21,6 @@ from rnnpt.models.trbm_stack import TRBMStack
 
 __all__ = [
     "Autoencoder", "DeepBeliefNetwork", "EchoStateNetwork", "HMM", "LanguageModel", "RBM", "RNN",
-    "RNNNADE", "RNNRBM", "RTRBM", "SequenceModel", "TRBM", "TRBMStack", "real_time_gradients",
-    "train_online",
+    "RNNEnsemble", "RNNNADE", "RNNRBM", "RTRBM", "SequenceModel", "TRBM", "TRBMStack",
+    "real_time_gradients", "train_online",
 ]
