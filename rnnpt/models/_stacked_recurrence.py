@@ -41,7 +41,8 @@ def unroll_stack(
             states.append(state)
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return _backward(kernel[:, :units], heard, states, tf.unstack(upstream, num_kept, axis=1))
+            passed_on = tf.unstack(upstream, num_kept, axis=1)
+            return _backward(kernel[:, :units], heard, states, passed_on)
 
         return tf.stack(states[-num_kept:], axis=1), gradient
 
