@@ -172,8 +172,12 @@ def uniform_steps(
     """
     seed = tf.convert_to_tensor(seed, tf.int32)
     if seed.shape.rank == 1:
-        draw = coarse_uniform if coarse else uniform
-        return lambda step: draw(fold_in(seed, step), shape)
+        if not coarse:
+            return lambda step: uniform(fold_in(seed, step), shape)
+        # Where the draws are cheap, folding each step in would tell.
+        seeds = tf.random.stateless_uniform(
+            [num_steps, 2], seed, minval=None, maxval=None, dtype=tf.int32, alg=RANDOM_ALGORITHM)
+        return lambda step: coarse_uniform(seeds[step], shape)
     drawn = uniform(seed, tf.concat([shape[:1], [num_steps], shape[1:]], axis=0))
     return lambda step: tf.gather(drawn, step, axis=1)
 

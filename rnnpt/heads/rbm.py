@@ -1,6 +1,6 @@
 """The RBM head: a restricted Boltzmann machine whose biases the past sets."""
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,8 +10,6 @@ from rnnpt.heads import _ais, _gibbs
 from rnnpt.heads._ais import AISSchedule
 from rnnpt.heads._visible_unit import BinaryUnits, VisibleUnits
 from rnnpt.heads.head import Head, inverse_temperature
-
-Biases: TypeAlias = tuple[tf.Tensor, tf.Tensor]
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
@@ -122,7 +120,10 @@ class RBMHead(Head):
         Returns:
             Nats (...).
         """
-        return self._free_energy(self._biases(parameters), frames)
+        visible_bias, hidden_bias = self._biases(parameters)
+        return self._units.energy(frames) - (
+            tf.reduce_sum(frames * visible_bias, axis=-1)
+            + self._log_hidden_sum(hidden_bias, frames))
 
     def hidden_mean(self, parameters: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
         """The chance of each hidden unit to be on, given a frame.
@@ -182,8 +183,11 @@ class RBMHead(Head):
         negative = tf.stop_gradient(
             chain.mean if self.negatives == "mean_field" else chain.visible)
         # Cut once: each cut's gradient is as large as the parameters.
-        biases = self._biases(parameters)
-        return self._free_energy(biases, frames) - self._free_energy(biases, negative)
+        visible_bias, hidden_bias = self._biases(parameters)
+        return self._units.energy(frames) - self._units.energy(negative) - (
+            tf.reduce_sum((frames - negative) * visible_bias, axis=-1)
+            + self._log_hidden_sum(hidden_bias, frames)
+            - self._log_hidden_sum(hidden_bias, negative))
 
     def estimate_log_prob(
         self,
@@ -277,17 +281,15 @@ class RBMHead(Head):
             "num_chains": self.num_chains,
         }
 
-    def _biases(self, parameters: tf.Tensor) -> Biases:
+    def _biases(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Those of the visible units (..., V) and of the hidden ones (..., K)."""
         visible_bias, hidden_bias = tf.split(parameters, list(self.kernel.shape), axis=-1)
         return visible_bias, hidden_bias
 
-    def _free_energy(self, biases: Biases, frames: tf.Tensor) -> tf.Tensor:
-        visible_bias, hidden_bias = biases
+    def _log_hidden_sum(self, hidden_bias: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+        """The log of the sum over all h of exp(h'hidden_bias + v'W h) (...)."""
         fields = hidden_bias + tf.tensordot(frames, self.kernel, axes=1)
-        return self._units.energy(frames) - (
-            tf.reduce_sum(frames * visible_bias, axis=-1)
-            + tf.reduce_sum(tf.nn.softplus(fields), axis=-1))
+        return tf.reduce_sum(tf.nn.softplus(fields), axis=-1)
 
     def _run(
         self,
