@@ -11,8 +11,8 @@ SIDE = 28
 _MARGIN = 3.0
 # Standard deviation of the pen across its stroke, in pixels.
 _PEN = 0.6
-# Points a curve is summed over: two a pixel on the longest one.
-_NUM_POINTS = 64
+# Points a curve is summed over: half a pixel apart at most, less than the pen is wide.
+_NUM_POINTS = 128
 _IMAGES_AT_ONCE = 1_000
 
 

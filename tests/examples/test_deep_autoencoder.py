@@ -1,0 +1,87 @@
+import csv
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "deep_autoencoder.py"
+
+
+@pytest.fixture
+def example(monkeypatch) -> ModuleType:
+    """The example, its runs with ten points in place of fifty."""
+    spec = importlib.util.spec_from_file_location("deep_autoencoder", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "deep_autoencoder", module)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "NUM_POINTS", 10)
+    return module
+
+
+@pytest.fixture
+def call(example, monkeypatch) -> Callable[..., None]:
+    """Runs the example with its tables and checkpoints in a folder."""
+    def call_in(folder: Path, *arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", [
+            str(SCRIPT), "--output", str(folder / "table.csv"), "--checkpoints",
+            str(folder / "checkpoints"), *arguments])
+        example.main()
+
+    return call_in
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a table."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_each_method_learns_and_is_drawn(call, tmp_path, capsys):
+    call(tmp_path, "--smoke")
+    call(tmp_path, "--smoke", "--method", "momentum_0.9", "--no_final_phase")
+    nag, other = rows(tmp_path / "table.csv")
+    points = [row for row in rows(tmp_path / "table_curves.csv") if row["method"] == "nag"]
+    assert nag["num_updates"] == other["num_updates"] == "300"
+    assert [int(point["step"]) for point in points] == list(range(30, 330, 30))
+    assert float(nag["error"]) == float(points[-1]["error"]) < 0.8 * float(points[0]["error"])
+    assert nag["error_at_90_percent"] == points[-2]["error"]
+    assert not list((tmp_path / "checkpoints").iterdir())
+    capsys.readouterr()
+    call(tmp_path, "--smoke")
+    assert "is in" in capsys.readouterr().out
+    assert len(rows(tmp_path / "table.csv")) == 2
+    call(tmp_path, "--plot")
+    assert (tmp_path / "table.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_to_the_same_errors(example, call, tmp_path, monkeypatch):
+    class Stop(Exception):
+        pass
+
+    class Stopping(example.Recorder):
+        def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+            super().on_epoch_begin(epoch, logs)
+            if epoch == 6:
+                raise Stop
+
+    with monkeypatch.context() as context:
+        context.setattr(example, "Recorder", Stopping)
+        with pytest.raises(Stop):
+            call(tmp_path / "stopped", "--smoke")
+    for folder in ("stopped", "whole"):
+        call(tmp_path / folder, "--smoke")
+    stopped, whole = (rows(tmp_path / folder / "table_curves.csv")
+                      for folder in ("stopped", "whole"))
+    assert len(stopped) == 10
+    assert [row["error"] for row in stopped] == [row["error"] for row in whole]
+
+
+def test_a_share_of_nothing_is_refused(call, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        call(tmp_path, "--share", "0")
+    assert "--share must be above 0 and at most 1, got 0.0" in capsys.readouterr().err
