@@ -137,7 +137,7 @@ def train(model: keras.Model, splits: datasets.Splits, budget: Budget) -> dict[s
     return {
         "valid_ll": float(finite.max(initial=-np.inf)), "outcome": outcome,
         "epochs": len(history["loss"]),
-        "best_epoch": 1 + int(finite.argmax()) if len(finite) else 0,
+        "best_epoch": 1 + int(finite.argmax()) if np.isfinite(finite).any() else 0,
         "seconds": round(time.perf_counter() - start, 1)}
 
 

@@ -3,6 +3,7 @@ import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -69,8 +70,9 @@ def test_spaces_are_the_ranges_of_the_paper(search):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_each_letter_adds_its_help_and_no_other(search, method):
-    cell = search.build_model(VALUES, method, seed=0).cell
-    optimizer = search.optimizer_of(VALUES, method)
+    values = {entry.name: VALUES[entry.name] for entry in search.search_space(method).space}
+    cell = search.build_model(values, method, seed=0).cell
+    optimizer = search.optimizer_of(values, method)
     letters = method.removeprefix("sgd")
     assert optimizer.global_clipnorm == (15.0 if "c" in letters else None)
     assert isinstance(cell, cells.LeakyCell) == ("l" in letters)
@@ -87,9 +89,20 @@ def run(search, splits, folder, method="sgd", **changes) -> object:
     return one
 
 
+def pretend(*scores: float) -> Callable[..., dict[str, float]]:
+    """Stands for `train`, with a score for each of its calls."""
+    left = list(scores)
+
+    def train(model: keras.Model, *_: object) -> dict[str, float]:
+        model.build_for(88)
+        return {"valid_ll": left.pop(0)}
+
+    return train
+
+
 def test_settings_of_a_seed_are_the_same_again_and_of_another_seed_others(
         search, splits, tmp_path, monkeypatch):
-    monkeypatch.setattr(search, "train", lambda *_: {"valid_ll": -1.0})
+    monkeypatch.setattr(search, "train", pretend(*6 * [-1.0]))
     for name, seed in (("first", 0), ("second", 0), ("third", 1)):
         run(search, splits, tmp_path / name, seed=seed)
     first, second, third = (
@@ -101,20 +114,16 @@ def test_settings_of_a_seed_are_the_same_again_and_of_another_seed_others(
 
 def test_trial_that_has_a_row_is_not_trained_again_and_more_trials_go_on(
         search, splits, tmp_path, monkeypatch):
-    trained = []
-    monkeypatch.setattr(
-        search, "train", lambda model, *_: trained.append(model) or {"valid_ll": -len(trained)})
-    run(search, splits, tmp_path)
-    run(search, splits, tmp_path)
-    assert len(trained) == 2
-    run(search, splits, tmp_path, trials=3)
-    assert len(trained) == 3
+    monkeypatch.setattr(search, "train", pretend(-2.0, -1.0, -3.0))
+    for trials in (2, 2, 3):
+        run(search, splits, tmp_path, trials=trials)
     rows = ResultTable(tmp_path / "trials.csv", key=["trial"]).rows
-    assert [row["trial"] for row in rows] == ["0", "1", "2"]
+    assert [(row["trial"], row["valid_ll"]) for row in rows] == [
+        ("0", "-2.0"), ("1", "-1.0"), ("2", "-3.0")]
 
 
 def test_rows_of_another_search_are_refused(search, splits, tmp_path, monkeypatch):
-    monkeypatch.setattr(search, "train", lambda *_: {"valid_ll": -1.0})
+    monkeypatch.setattr(search, "train", pretend(-1.0, -1.0))
     run(search, splits, tmp_path)
     with pytest.raises(keras_tuner.errors.FatalError, match="output must hold.*'max_epochs': 1"):
         run(search, splits, tmp_path, epochs=3)
@@ -147,7 +156,7 @@ def test_loss_that_is_not_finite_is_an_outcome(search, splits, tmp_path):
 
 
 def test_search_without_a_finite_trial_says_so(search, splits, tmp_path, monkeypatch):
-    monkeypatch.setattr(search, "train", lambda *_: {"valid_ll": -np.inf})
+    monkeypatch.setattr(search, "train", pretend(-np.inf, -np.inf))
     one = run(search, splits, tmp_path)
     with pytest.raises(ValueError, match="trials must be enough.*got none of 2"):
         one.best()
@@ -156,14 +165,14 @@ def test_search_without_a_finite_trial_says_so(search, splits, tmp_path, monkeyp
 def test_accuracy_is_that_of_the_sampled_frames(splits):
     # Notes that are surely played: every sample has all keys, whatever the seed.
     example, search = load("optimizer_ablation"), load("optimizer_ablation_search")
-    model = search.build_model(VALUES, "sgd", seed=0)
+    model = search.build_model(VALUES, "sgd_crm", seed=0)
     model.build_for(88)
     model.readout.bias.assign(np.full(88, 100.0))
     pieces = splits.test
     found = example.accuracies(model, pieces, seed=0)
     score = metrics.frame_accuracy(np.ones([1, pieces.num_frames, 88]), pieces.frames())
-    assert found == {"accuracy": round(100 * score, 2), "micro_accuracy": round(
-        100 * pieces.frames().mean(), 2)}
+    micro = 100 * pieces.frames().mean()
+    assert found == {"accuracy": round(100 * score, 2), "micro_accuracy": round(micro, 2)}
 
 
 def test_report_puts_our_figures_beside_the_papers(search):
@@ -173,9 +182,10 @@ def test_report_puts_our_figures_beside_the_papers(search):
         "micro_accuracy": "22.25"}
     page = load("optimizer_ablation_table").report(
         [row], {method: search.search_space(method) for method in METHODS})
-    assert "| SGD+CLR | 20 | -7.67 | -8.12 | -8.50 | -9.47 | -8.25 | 29.98 | 30.50 | 22.25 |" in page
+    figures = "-7.67 | -8.12 | -8.50 | -9.47 | -8.25 | 29.98 | 30.50 | 22.25"
+    assert f"| SGD+CLR | 20 | {figures} |" in page
     assert "- learning_rate: 0.0001 to 0.1, log-uniform" in page
-    assert "learning_rate 0.1, leaky_share 0.5, activity_l1 0.0001 (trial 3, epoch 7)" in page
+    assert "learning_rate 0.1, leaky_share 0.5, activity_l1 0.0001 (trial 3" in page
 
 
 @pytest.mark.slow
