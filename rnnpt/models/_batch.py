@@ -1,8 +1,6 @@
 """What a batch of sequences is, and how its parts are told."""
 
-import contextlib
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -130,25 +128,6 @@ def check_values(x: object, head: Head) -> None:
     """
     batch = _check_batch(x)
     check_frames("frames", batch["frames"], batch.get("mask"), head=head)
-
-
-@contextlib.contextmanager
-def plain_errors() -> Iterator[None]:
-    """Turn an assertion that fails in the graph into the one line that it says.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        ValueError: what the assertion said.
-    """
-    try:
-        yield
-    except tf.errors.InvalidArgumentError as error:
-        found = re.search(r"assertion failed: (.*)", error.message)
-        if not found:
-            raise
-        raise ValueError(" ".join(re.findall(r"\[([^\]]*)\]", found[1]))) from error
 
 
 def check_frames(

@@ -10,6 +10,7 @@ import tensorflow as tf
 from rnnpt import numerics
 from rnnpt.models import _batch
 from rnnpt.models._frame import FrameModel
+from rnnpt.optimizers.graph_error import plain_errors
 
 
 class FrameTraining(FrameModel):
@@ -58,7 +59,7 @@ class FrameTraining(FrameModel):
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = self._check_data(kwargs["validation_data"])
         kwargs.setdefault("shuffle", not isinstance(x, tf.data.Dataset))
-        with _batch.plain_errors(), self._fitting():
+        with plain_errors(), self._fitting():
             return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x: object = None, *args: Any, **kwargs: Any) -> object:
@@ -77,7 +78,7 @@ class FrameTraining(FrameModel):
             ValueError: if frames are none that the model knows.
         """
         as_dict = kwargs.pop("return_dict", False)
-        with _batch.plain_errors():
+        with plain_errors():
             logs = super().evaluate(self._check_data(x), *args, return_dict=True, **kwargs)
         if not self._in_fit:
             logs["log_likelihood"] = float(-logs["free_energy"] - self.log_partition()[0])

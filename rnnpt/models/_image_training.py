@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnnpt.models import _batch
+from rnnpt.optimizers.graph_error import plain_errors
 
 #: What images may be fitted by.
 OBJECTIVES = ("cross_entropy", "squared_error")
@@ -51,7 +51,7 @@ class ImageTraining(keras.Model):
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = self._check_data(kwargs["validation_data"])
         kwargs.setdefault("shuffle", not isinstance(x, tf.data.Dataset))
-        with _batch.plain_errors():
+        with plain_errors():
             return super().fit(self._check_data(x), **kwargs)
 
     def evaluate(self, x: object = None, y: None = None, **kwargs: Any) -> object:
@@ -68,15 +68,15 @@ class ImageTraining(keras.Model):
         Raises:
             ValueError: if images are none that the objective knows.
         """
-        with _batch.plain_errors():
+        with plain_errors():
             return super().evaluate(self._check_data(x), **kwargs)
 
     def compute_loss(
         self,
-        x: tf.Tensor | None = None,
-        y: tf.Tensor | None = None,
-        y_pred: tf.Tensor | None = None,
-        sample_weight: tf.Tensor | None = None,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
         training: bool = True,
     ) -> tf.Tensor:
         """The objective of a batch.

@@ -11,6 +11,8 @@ from rnnpt.heads import AISSchedule, Head
 from rnnpt.models import _batch
 from rnnpt.models._hidden import Carried, HiddenVariable
 from rnnpt.models._truncation import BackwardWindow
+from rnnpt.models._update import check_optimizer, update, with_look_ahead
+from rnnpt.optimizers.graph_error import plain_errors
 
 #: The estimate that RBM models report during `fit`: few runs, a short schedule, and a fixed sample
 #: of the validation frames. `evaluate` on its own uses the full estimate on every frame.
@@ -63,7 +65,7 @@ class SequenceTraining(keras.Model):
         self.dropout = dropout
 
     def fit(self, x: object = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        """`keras.Model.fit` on batches of sequences.
+        """`keras.Model.fit` on batches of sequences; with `Nesterov`, `SwapLookAhead` is at work.
 
         Args:
             x: a `tf.data.Dataset` of batch dicts, or one dict of arrays.
@@ -75,22 +77,24 @@ class SequenceTraining(keras.Model):
             for RBM heads the cheap estimate on at most 500 validation frames.
 
         Raises:
-            ValueError: if `compile` was given a loss or metrics, which would count for nothing;
-                or if the batches hold frames that the head does not know.
+            ValueError: if `compile` was given a loss or metrics, or an optimizer for which the
+                head's loss is none; or if the batches hold frames that the head does not know.
         """
         if getattr(self, "loss", None) is not None or self._compile_metrics is not None:
             raise ValueError(
                 f"compile must be given no loss and no metrics, got loss={self.loss!r}; the head "
                 "has its loss, and fit reports log_likelihood")
+        check_optimizer(self.optimizer, self.head)
         with self.distribute_strategy.scope():
             self.build_for(_batch.width(x))
         if not isinstance(x, tf.data.Dataset):
             _batch.check_values(x, self.head)
         # Keras warns that it does not shuffle a dataset; ours are shuffled by their own seed.
         kwargs.setdefault("shuffle", not isinstance(x, tf.data.Dataset))
+        args, kwargs = with_look_ahead(self.optimizer, args, kwargs)
         self._in_fit = True
         try:
-            with _batch.plain_errors():
+            with plain_errors():
                 return super().fit(x, *args, **kwargs)
         finally:
             self._in_fit = False
@@ -118,7 +122,7 @@ class SequenceTraining(keras.Model):
             num_batches = kwargs.get("steps") or _batch.num_batches(x, kwargs.get("batch_size"))
             self._frames_a_batch.assign(
                 max(1, CHEAP_NUM_FRAMES // (num_batches * self._num_replicas)))
-        with _batch.plain_errors():
+        with plain_errors():
             return super().evaluate(x, *args, **kwargs)
 
     @property
@@ -142,23 +146,24 @@ class SequenceTraining(keras.Model):
         """
         frames, mask, starts = _batch.unpack_batch(data)
         frames = _batch.assert_support(frames, mask, self.head)
-        step = self.optimizer.iterations
+        step = tf.convert_to_tensor(self.optimizer.iterations)
         seed = numerics.fold_in(numerics.fold_in(numerics.as_seed(self.seed), _TRAIN), step)
         if self._num_replicas > 1:
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             seed = numerics.fold_in(seed, replica)
-        with tf.GradientTape() as tape:
-            outputs, mask = self._unroll(frames, mask, starts), tf.transpose(mask)
+
+        def evaluate() -> tuple[tf.Tensor, tuple[Any, ...]]:
+            outputs, valid = self._unroll(frames, mask, starts), tf.transpose(mask)
             parameters = self.readout(self._drop(outputs, seed))
-            total, count = self._total_loss(parameters, swap_time(frames), mask, seed, step)
-            activity = self._total_activity(outputs, mask)
+            total, count = self._total_loss(parameters, swap_time(frames), valid, seed, step)
+            activity = self._total_activity(outputs, valid)
             penalty = tf.add_n(self.losses) if self.losses else 0.0
             loss = ((total + activity) / self._over_replicas(count)
                     + penalty / self._num_replicas)
-            scaled = self.optimizer.scale_loss(loss)
-        variables = self.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables))
-        return self._log(total, count, activity, penalty)
+            return loss, (total, count, activity, penalty)
+
+        carried = [self._carried] if self.num_backward_steps is None else self._window.carried
+        return self._log(*update(self.optimizer, self.trainable_variables, evaluate, carried))
 
     def test_step(self, data: _batch.Batch) -> dict[str, tf.Tensor]:
         """The figures of one batch, each row from the learned initial state.

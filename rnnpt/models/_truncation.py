@@ -31,6 +31,7 @@ class BackwardWindow:
         self._state = Carried(sum(state_sizes))
         # 1 where a row's state is still the learned one.
         self._is_initial = Carried()
+        self.carried = [self._frames, self._mask, self._state, self._is_initial]
 
     def unroll(
         self, cell: Cell, frames: tf.Tensor, mask: tf.Tensor, starts: tf.Tensor

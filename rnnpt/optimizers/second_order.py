@@ -94,6 +94,8 @@ class SecondOrderModel(keras.Model):
         if not isinstance(self.optimizer, ObjectiveOptimizer):
             return super().train_step(data)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if not self.built:
+            self(x)
         # A call may move these on: counters of random draws, moving averages, metrics.
         variables = [*self.non_trainable_variables, *self.metrics_variables]
         values = [tf.identity(tf.convert_to_tensor(variable)) for variable in variables]
