@@ -1,4 +1,14 @@
-"""How kernels start: sparse, and recurrent ones with a given spectral radius."""
+"""How kernels start: sparse, and recurrent ones with a given spectral radius.
+
+Those of Sutskever 2013, chapter 7:
+
+- sigmoid autoencoders: `Sparse()`; with tanh units `Sparse(scale=0.25)` and biases of -0.5,
+  `keras.initializers.Constant(-0.5)` (section 7.3.1);
+- variance preserving: `keras.initializers.GlorotUniform` is it as it stands (section 7.3.1);
+- tanh recurrences with long memories: `SpectralRadius(1.2)`, and from the input `Sparse` with scale
+  0.02 for adding and multiplying, `Sparse(None, 0.02)` as there are two inputs, and 0.3 for
+  memorizing (section 7.4.1).
+"""
 
 import math
 import numbers
@@ -18,11 +28,8 @@ class Sparse(keras.initializers.Initializer):
 
     Use it where the input of a unit should not grow with the size of the layer below.
 
-    A unit with no more inputs than `num_connections` takes them all, as in the thesis' addition
-    problem, which has two.
-
     Args:
-        num_connections: inputs that each unit is connected to.
+        num_connections: inputs that each unit is connected to, or None for all of them.
         scale: standard deviation of the connections.
         seed: of the draw; the same kernel at each call.
 
@@ -38,7 +45,7 @@ class Sparse(keras.initializers.Initializer):
     """
 
     def __init__(
-        self, num_connections: int = NUM_CONNECTIONS, scale: float = 1.0, seed: int = 0
+        self, num_connections: int | None = NUM_CONNECTIONS, scale: float = 1.0, seed: int = 0
     ) -> None:
         _check_draw(type(self).__name__, num_connections, seed)
         if not 0 < scale < math.inf:
@@ -57,8 +64,11 @@ class Sparse(keras.initializers.Initializer):
 
         Returns:
             The kernel (I, H).
+
+        Raises:
+            ValueError: if there are fewer inputs than connections.
         """
-        kernel = self.scale * _connect(shape, self.num_connections, self.seed)
+        kernel = self.scale * _connect("Sparse", shape, self.num_connections, self.seed)
         return tf.constant(kernel, dtype or keras.config.floatx())
 
     def get_config(self) -> dict[str, object]:
@@ -83,7 +93,7 @@ class SpectralRadius(keras.initializers.Initializer):
 
     Args:
         radius: of the kernel, the absolute value of its largest eigenvalue; 0 for no recurrence.
-        num_connections: units that each unit hears, itself perhaps among them.
+        num_connections: units that each unit hears, itself perhaps among them, or None for all.
         seed: of the draw; the same kernel at each call.
 
     Raises:
@@ -98,7 +108,7 @@ class SpectralRadius(keras.initializers.Initializer):
     """
 
     def __init__(
-        self, radius: float, num_connections: int = NUM_CONNECTIONS, seed: int = 0
+        self, radius: float, num_connections: int | None = NUM_CONNECTIONS, seed: int = 0
     ) -> None:
         _check_draw(type(self).__name__, num_connections, seed)
         if not 0 <= radius < math.inf:
@@ -120,15 +130,15 @@ class SpectralRadius(keras.initializers.Initializer):
             The kernel (H, H).
 
         Raises:
-            ValueError: if the shape is not square.
+            ValueError: if the shape is not square, or there are fewer units than connections.
         """
         if len(shape) != 2 or shape[0] != shape[1]:
             raise ValueError(
                 f"SpectralRadius: shape must be square, got {tuple(shape)}; only a recurrent "
                 "kernel has eigenvalues")
-        kernel = _connect(shape, self.num_connections, self.seed)
+        kernel = _connect("SpectralRadius", shape, self.num_connections, self.seed)
         # Never zero: where each unit hears one at least, there is a loop.
-        kernel *= self.radius / np.abs(np.linalg.eigvals(kernel)).max()
+        kernel = scale_to_radius(kernel, self.radius)
         return tf.constant(kernel, dtype or keras.config.floatx())
 
     def get_config(self) -> dict[str, object]:
@@ -141,10 +151,45 @@ class SpectralRadius(keras.initializers.Initializer):
             "radius": self.radius, "num_connections": self.num_connections, "seed": self.seed}
 
 
-def _connect(shape: Sequence[int], num_connections: int, seed: int) -> np.ndarray:
+def scale_to_radius(kernel: np.ndarray, radius: float) -> np.ndarray:
+    """Scale a recurrent kernel of one's own so that its largest eigenvalue has a given size.
+
+    Args:
+        kernel: (H, H).
+        radius: of the result, the absolute value of its largest eigenvalue.
+
+    Returns:
+        The scaled kernel (H, H), float64.
+
+    Raises:
+        ValueError: if all eigenvalues of the kernel are 0, or it holds what is no number.
+
+    Example:
+        >>> scale_to_radius(np.array([[0.0, 2.0], [2.0, 0.0]]), 1.2).tolist()
+        [[0.0, 1.2], [1.2, 0.0]]
+    """
+    kernel = np.asarray(kernel, np.float64)
+    # Also an eigenvalue of a matrix of infinities cannot be found.
+    largest = np.abs(np.linalg.eigvals(kernel)).max() if np.isfinite(kernel).all() else np.nan
+    if not largest > 0:
+        raise ValueError(
+            f"scale_to_radius: kernel must have an eigenvalue that is a number other than 0, got "
+            f"{largest} as the largest of a kernel {kernel.shape}; zeros stay zeros at any scale, "
+            "so connect units in a loop")
+    return kernel * (radius / largest)
+
+
+def _connect(
+    name: str, shape: Sequence[int], num_connections: int | None, seed: int
+) -> np.ndarray:
     """A kernel of unit Gaussians, `num_connections` a column."""
     num_inputs, units = shape
-    random, number = np.random.default_rng(seed), min(num_connections, num_inputs)
+    number = num_inputs if num_connections is None else num_connections
+    if number > num_inputs:
+        raise ValueError(
+            f"{name}: num_connections must be at most the number of inputs, got {number} for "
+            f"{num_inputs} inputs; None connects each unit to all of them")
+    random = np.random.default_rng(seed)
     kernel = np.zeros([num_inputs, units])
     for unit in range(units):
         inputs = random.choice(num_inputs, number, replace=False)
@@ -152,10 +197,11 @@ def _connect(shape: Sequence[int], num_connections: int, seed: int) -> np.ndarra
     return kernel
 
 
-def _check_draw(name: str, num_connections: int, seed: int) -> None:
-    if not isinstance(num_connections, numbers.Integral) or num_connections < 1:
+def _check_draw(name: str, num_connections: int | None, seed: int) -> None:
+    if num_connections is not None and (
+            not isinstance(num_connections, numbers.Integral) or num_connections < 1):
         raise ValueError(
-            f"{name}: num_connections must be a positive integer, got {num_connections!r}; "
+            f"{name}: num_connections must be a positive integer or None, got {num_connections!r}; "
             f"{NUM_CONNECTIONS} are usual")
     if not isinstance(seed, numbers.Integral) or seed < 0:
         raise ValueError(
