@@ -1,6 +1,7 @@
 """Keras optimizers, and the pure rules that they are made of."""
 
 from rnnpt.optimizers.callback import LogSchedules, SwapLookAhead
+from rnnpt.optimizers.divergence import NonFiniteLossError, StopAtNonFiniteLoss
 from rnnpt.optimizers.momentum import Momentum, momentum_update
 from rnnpt.optimizers.nesterov import (
     Nesterov,
@@ -24,10 +25,12 @@ __all__ = [
     "Nesterov",
     "Nesterov1983",
     "Nesterov1983State",
+    "NonFiniteLossError",
     "Objective",
     "ObjectiveOptimizer",
     "SecondOrderModel",
     "SimplifiedNesterov",
+    "StopAtNonFiniteLoss",
     "SwapLookAhead",
     "estimate_learning_rate",
     "momentum_update",
