@@ -233,8 +233,9 @@ def make_model(arguments: argparse.Namespace, problem: Problem, seeds: range) ->
     model = models.RNNEnsemble(
         arguments.units, problem.num_outputs, seeds, problem.output,
         num_answers=len(asked) - int(asked.argmax()), clip_norm=arguments.clip_norm,
-        initializers=(Sparse(scale=arguments.input_scale), SpectralRadius(1.2),
-                      Sparse(scale=NUM_CONNECTIONS ** -0.5)))
+        initializers=(Sparse(scale=arguments.input_scale, or_all=True),
+                      SpectralRadius(1.2, or_all=True),
+                      Sparse(scale=NUM_CONNECTIONS ** -0.5, or_all=True)))
     model.build((None, problem.max_length, problem.num_inputs))
     optimizer = OPTIMIZERS[arguments.optimizer](
         schedule(arguments.learning_rate), schedule(arguments.momentum))

@@ -6,8 +6,8 @@ Those of Sutskever 2013, chapter 7:
   `keras.initializers.Constant(-0.5)` (section 7.3.1);
 - variance preserving: `keras.initializers.GlorotUniform` is it as it stands (section 7.3.1);
 - tanh recurrences with long memories: `SpectralRadius(1.2)`, and from the input `Sparse` with scale
-  0.02 for adding and multiplying, `Sparse(None, 0.02)` as there are two inputs, and 0.3 for
-  memorizing (section 7.4.1).
+  0.02 for adding and multiplying, which have but two inputs, and 0.3 for memorizing, both with
+  `or_all=True` (section 7.4.1).
 """
 
 import math
@@ -29,9 +29,10 @@ class Sparse(keras.initializers.Initializer):
     Use it where the input of a unit should not grow with the size of the layer below.
 
     Args:
-        num_connections: inputs that each unit is connected to, or None for all of them.
+        num_connections: inputs that each unit is connected to.
         scale: standard deviation of the connections.
         seed: of the draw; the same kernel at each call.
+        or_all: connect a unit that has fewer inputs to all of them, which is refused otherwise.
 
     Raises:
         ValueError: if a number is not positive, or the seed is negative.
@@ -45,7 +46,11 @@ class Sparse(keras.initializers.Initializer):
     """
 
     def __init__(
-        self, num_connections: int | None = NUM_CONNECTIONS, scale: float = 1.0, seed: int = 0
+        self,
+        num_connections: int = NUM_CONNECTIONS,
+        scale: float = 1.0,
+        seed: int = 0,
+        or_all: bool = False,
     ) -> None:
         _check_draw(type(self).__name__, num_connections, seed)
         if not 0 < scale < math.inf:
@@ -54,6 +59,7 @@ class Sparse(keras.initializers.Initializer):
         self.num_connections = num_connections
         self.scale = scale
         self.seed = seed
+        self.or_all = or_all
 
     def __call__(self, shape: Sequence[int], dtype: str | None = None) -> tf.Tensor:
         """Draw a kernel.
@@ -66,9 +72,9 @@ class Sparse(keras.initializers.Initializer):
             The kernel (I, H).
 
         Raises:
-            ValueError: if there are fewer inputs than connections.
+            ValueError: if there are fewer inputs than connections, without `or_all`.
         """
-        kernel = self.scale * _connect("Sparse", shape, self.num_connections, self.seed)
+        kernel = self.scale * _connect(self, shape)
         return tf.constant(kernel, dtype or keras.config.floatx())
 
     def get_config(self) -> dict[str, object]:
@@ -78,7 +84,8 @@ class Sparse(keras.initializers.Initializer):
             A JSON-ready dictionary.
         """
         return {
-            "num_connections": self.num_connections, "scale": self.scale, "seed": self.seed}
+            "num_connections": self.num_connections, "scale": self.scale, "seed": self.seed,
+            "or_all": self.or_all}
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
@@ -93,8 +100,9 @@ class SpectralRadius(keras.initializers.Initializer):
 
     Args:
         radius: of the kernel, the absolute value of its largest eigenvalue; 0 for no recurrence.
-        num_connections: units that each unit hears, itself perhaps among them, or None for all.
+        num_connections: units that each unit hears, itself perhaps among them.
         seed: of the draw; the same kernel at each call.
+        or_all: connect a unit that has fewer inputs to all of them, which is refused otherwise.
 
     Raises:
         ValueError: if the radius or the seed is negative, or the number is not positive.
@@ -108,7 +116,11 @@ class SpectralRadius(keras.initializers.Initializer):
     """
 
     def __init__(
-        self, radius: float, num_connections: int | None = NUM_CONNECTIONS, seed: int = 0
+        self,
+        radius: float,
+        num_connections: int = NUM_CONNECTIONS,
+        seed: int = 0,
+        or_all: bool = False,
     ) -> None:
         _check_draw(type(self).__name__, num_connections, seed)
         if not 0 <= radius < math.inf:
@@ -118,6 +130,7 @@ class SpectralRadius(keras.initializers.Initializer):
         self.radius = radius
         self.num_connections = num_connections
         self.seed = seed
+        self.or_all = or_all
 
     def __call__(self, shape: Sequence[int], dtype: str | None = None) -> tf.Tensor:
         """Draw a kernel.
@@ -130,13 +143,14 @@ class SpectralRadius(keras.initializers.Initializer):
             The kernel (H, H).
 
         Raises:
-            ValueError: if the shape is not square, or there are fewer units than connections.
+            ValueError: if the shape is not square, or there are fewer units than connections,
+                without `or_all`.
         """
         if len(shape) != 2 or shape[0] != shape[1]:
             raise ValueError(
                 f"SpectralRadius: shape must be square, got {tuple(shape)}; only a recurrent "
                 "kernel has eigenvalues")
-        kernel = _connect("SpectralRadius", shape, self.num_connections, self.seed)
+        kernel = _connect(self, shape)
         # Never zero: where each unit hears one at least, there is a loop.
         kernel = scale_to_radius(kernel, self.radius)
         return tf.constant(kernel, dtype or keras.config.floatx())
@@ -148,7 +162,8 @@ class SpectralRadius(keras.initializers.Initializer):
             A JSON-ready dictionary.
         """
         return {
-            "radius": self.radius, "num_connections": self.num_connections, "seed": self.seed}
+            "radius": self.radius, "num_connections": self.num_connections, "seed": self.seed,
+            "or_all": self.or_all}
 
 
 def scale_to_radius(kernel: np.ndarray, radius: float) -> np.ndarray:
@@ -179,17 +194,16 @@ def scale_to_radius(kernel: np.ndarray, radius: float) -> np.ndarray:
     return kernel * (radius / largest)
 
 
-def _connect(
-    name: str, shape: Sequence[int], num_connections: int | None, seed: int
-) -> np.ndarray:
+def _connect(initializer: Sparse | SpectralRadius, shape: Sequence[int]) -> np.ndarray:
     """A kernel of unit Gaussians, `num_connections` a column."""
     num_inputs, units = shape
-    number = num_inputs if num_connections is None else num_connections
-    if number > num_inputs:
+    number = initializer.num_connections
+    if number > num_inputs and not initializer.or_all:
         raise ValueError(
-            f"{name}: num_connections must be at most the number of inputs, got {number} for "
-            f"{num_inputs} inputs; None connects each unit to all of them")
-    random = np.random.default_rng(seed)
+            f"{type(initializer).__name__}: num_connections must be at most the number of inputs, "
+            f"got {number} for {num_inputs} inputs; or_all=True connects each unit to all of them")
+    number = min(number, num_inputs)
+    random = np.random.default_rng(initializer.seed)
     kernel = np.zeros([num_inputs, units])
     for unit in range(units):
         inputs = random.choice(num_inputs, number, replace=False)
@@ -197,11 +211,10 @@ def _connect(
     return kernel
 
 
-def _check_draw(name: str, num_connections: int | None, seed: int) -> None:
-    if num_connections is not None and (
-            not isinstance(num_connections, numbers.Integral) or num_connections < 1):
+def _check_draw(name: str, num_connections: int, seed: int) -> None:
+    if not isinstance(num_connections, numbers.Integral) or num_connections < 1:
         raise ValueError(
-            f"{name}: num_connections must be a positive integer or None, got {num_connections!r}; "
+            f"{name}: num_connections must be a positive integer, got {num_connections!r}; "
             f"{NUM_CONNECTIONS} are usual")
     if not isinstance(seed, numbers.Integral) or seed < 0:
         raise ValueError(

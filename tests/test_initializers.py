@@ -15,10 +15,11 @@ def test_each_unit_has_its_number_of_incoming_connections(initializer):
     assert len({tuple(np.flatnonzero(column)) for column in kernel.T}) > 1
 
 
-def test_none_connects_each_unit_to_all_inputs():
-    assert np.count_nonzero(Sparse(None)((2, 30))) == 60
-    np.testing.assert_array_equal(Sparse(None, seed=3)((2, 30)), Sparse(2, seed=3)((2, 30)))
-    assert np.count_nonzero(SpectralRadius(1.2, None)((6, 6))) == 36
+def test_a_unit_with_few_inputs_takes_them_all_where_that_is_asked_for():
+    assert np.count_nonzero(Sparse(or_all=True)((2, 30))) == 60
+    assert np.count_nonzero(SpectralRadius(1.2, or_all=True)((6, 6))) == 36
+    np.testing.assert_array_equal(
+        Sparse(4, seed=3, or_all=True)((20, 30)), Sparse(4, seed=3)((20, 30)))
 
 
 def test_a_kernel_of_ones_own_is_scaled_to_its_radius():
@@ -53,7 +54,8 @@ def test_the_largest_eigenvalue_has_the_radius_asked_for(radius, num_connections
 
 
 @pytest.mark.parametrize("initializer", [
-    Sparse(3, scale=0.5, seed=7), Sparse(None), SpectralRadius(0.9, num_connections=2, seed=8)])
+    Sparse(3, scale=0.5, seed=7), Sparse(or_all=True),
+    SpectralRadius(0.9, num_connections=2, seed=8)])
 def test_a_config_draws_the_same_kernel_and_another_seed_another(initializer):
     copy = keras.initializers.deserialize(keras.initializers.serialize(initializer))
     assert copy.get_config() == initializer.get_config()
@@ -65,8 +67,8 @@ def test_a_config_draws_the_same_kernel_and_another_seed_another(initializer):
 
 
 @pytest.mark.parametrize("make, message", [
-    (lambda: Sparse(0), "num_connections must be a positive integer or None, got 0"),
-    (lambda: SpectralRadius(1.0, 2.5), "num_connections must be a positive integer or None, got 2.5"),
+    (lambda: Sparse(0), "num_connections must be a positive integer, got 0"),
+    (lambda: SpectralRadius(1.0, 2.5), "num_connections must be a positive integer, got 2.5"),
     (lambda: Sparse(scale=0.0), "scale must be a positive number, got 0.0"),
     (lambda: Sparse(scale=float("nan")), "scale must be a positive number, got nan"),
     (lambda: Sparse(seed=-1), "seed must be an integer from 0 on, got -1"),

@@ -27,7 +27,7 @@ class ReservoirCell(Cell):
         spectral_radius: of the recurrent kernel (H, H); a little below 1 remembers for a long, but
             limited time; above 1 the states may be chaotic.
         num_connections: inputs, and units, that each unit is connected to, or all where there are
-            fewer; None for all.
+            fewer.
         input_scale: standard deviation of the connections from the frame.
         integration: alpha, what a unit keeps of its own past, from 0 on and below 1.
         integrating_share: of the units, from 0 to 1.
@@ -47,7 +47,7 @@ class ReservoirCell(Cell):
         self,
         units: int,
         spectral_radius: float = 0.9,
-        num_connections: int | None = NUM_CONNECTIONS,
+        num_connections: int = NUM_CONNECTIONS,
         input_scale: float = 0.3,
         integration: float = 0.0,
         integrating_share: float = 1.0,
@@ -66,9 +66,9 @@ class ReservoirCell(Cell):
         self.units = units
         self.integration = integration
         self.integrating_share = integrating_share
-        self.kernel_initializer = Sparse(num_connections, input_scale, seed)
+        self.kernel_initializer = Sparse(num_connections, input_scale, seed, or_all=True)
         self.recurrent_kernel_initializer = SpectralRadius(
-            spectral_radius, num_connections, seed + 1)
+            spectral_radius, num_connections, seed + 1, or_all=True)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Draw the kernels.
@@ -78,10 +78,10 @@ class ReservoirCell(Cell):
         """
         self.kernel = self.add_weight(
             name="kernel", shape=(input_shape[-1], self.units),
-            initializer=_at_most(self.kernel_initializer, input_shape[-1]), trainable=False)
+            initializer=self.kernel_initializer, trainable=False)
         self.recurrent_kernel = self.add_weight(
             name="recurrent_kernel", shape=(self.units, self.units),
-            initializer=_at_most(self.recurrent_kernel_initializer, self.units), trainable=False)
+            initializer=self.recurrent_kernel_initializer, trainable=False)
         num_integrating = round(self.integrating_share * self.units)
         self._kept = np.where(np.arange(self.units) < num_integrating, self.integration, 0.0)
         super().build(input_shape)
@@ -127,11 +127,3 @@ class ReservoirCell(Cell):
             "integrating_share": self.integrating_share,
             "seed": self.kernel_initializer.seed,
         }
-
-
-def _at_most(initializer: Sparse | SpectralRadius, num_inputs: int) -> Sparse | SpectralRadius:
-    """The initializer, with no more connections a unit than there are inputs."""
-    config = initializer.get_config()
-    if config["num_connections"] is not None:
-        config["num_connections"] = min(config["num_connections"], num_inputs)
-    return type(initializer)(**config)

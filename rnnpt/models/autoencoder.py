@@ -88,12 +88,12 @@ class Autoencoder(ImageTraining):
         if not isinstance(seed, numbers.Integral) or seed < 0:
             raise ValueError(
                 f"Autoencoder: seed must be an integer from 0 on, got {seed!r}; 0 will do")
-        self.units = tuple(units)
-        self.activation = activation
-        self.objective = objective
-        self.initialization = initialization
-        self.scale = scale
-        self.seed = seed
+        self.units: tuple[int, ...] = tuple(units)
+        self.activation: str = activation
+        self.objective: str = objective
+        self.initialization: str = initialization
+        self.scale: float = scale
+        self.seed: int = seed
 
     @classmethod
     def for_data(cls, name: str, **kwargs: Any) -> "Autoencoder":
@@ -219,7 +219,8 @@ class Autoencoder(ImageTraining):
 
     def _kernel_initializer(self, seed: int) -> keras.initializers.Initializer:
         if self.initialization == "sparse":
-            return Sparse(scale=self.scale * _SCALES[self.activation], seed=seed)
+            return Sparse(
+                scale=self.scale * _SCALES[self.activation], seed=seed, or_all=True)
         return keras.initializers.VarianceScaling(
             self.scale ** 2, mode="fan_avg", distribution="uniform", seed=seed)
 

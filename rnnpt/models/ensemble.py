@@ -93,7 +93,8 @@ class RNNEnsemble(keras.Model):
                 "nothing")
         if initializers is None:
             initializers = (
-                Sparse(scale=0.3), SpectralRadius(1.2), Sparse(scale=NUM_CONNECTIONS ** -0.5))
+                Sparse(scale=0.3, or_all=True), SpectralRadius(1.2, or_all=True),
+                Sparse(scale=NUM_CONNECTIONS ** -0.5, or_all=True))
         if len(initializers) != _NUM_KERNELS:
             raise ValueError(
                 "RNNEnsemble: initializers must be those of the kernels of inputs, states and "

@@ -74,7 +74,7 @@ def test_a_spectral_radius_just_below_one_remembers_longer():
     ({"integrating_share": 1.5}, "integrating_share must be from 0 to 1, got 1.5"),
     ({"spectral_radius": -1.0}, "radius must be a number from 0 on, got -1.0"),
     ({"input_scale": 0.0}, "scale must be a positive number, got 0.0"),
-    ({"num_connections": 0}, "num_connections must be a positive integer or None, got 0")])
+    ({"num_connections": 0}, "num_connections must be a positive integer, got 0")])
 def test_bad_input_is_refused_by_name_and_value(arguments, message):
     with pytest.raises(ValueError, match=message):
         cells.ReservoirCell(**{"units": 4, **arguments})
