@@ -2,6 +2,7 @@
 
 `chorales` works anywhere, `pianorolls` reads the published sets, `midi_folder` a user's files;
 `get` and `names` find them by name. A problem, such as `Addition`, draws sequences without end.
+`curves`, `mnist` and `faces` are images, which have no order.
 """
 from rnnpt.datasets._marked_problem import Addition, Multiplication, Xor
 from rnnpt.datasets._symbol_problem import (

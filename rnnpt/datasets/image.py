@@ -124,8 +124,8 @@ def mnist(path: str | os.PathLike[str] | None = None, num_test: int = 1_000) -> 
                 f"{path} must hold images (N, 28, 28) of type uint8. Received: an array of shape "
                 f"{part.shape} and type {part.dtype}. Pass the MNIST digits, or leave the path out "
                 "to download them.")
-    return Images(*(part.reshape(len(part), -1) / np.float32(255) for part in (train, test)),
-                  name="mnist")
+    train, test = (part.reshape(len(part), -1) / np.float32(255) for part in (train, test))
+    return Images(train, test, "mnist")
 
 
 def faces(path: str | os.PathLike[str] | None = None, num_test: int = 100) -> Images:
