@@ -21,6 +21,8 @@ CLIP_NORM = 15.0
 #: 0.2 nats more than 1, at 200 units and a rate of 0.05.
 RECURRENT_GAIN = 0.3
 SEGMENT_LENGTH = 100
+#: Updates between two looks of Keras, which cost a fifth of the time; the result is the same.
+STEPS_PER_EXECUTION = 20
 SETTINGS = ("num_hidden", "learning_rate", "leaky_share", "activity_l1", "momentum")
 
 
@@ -211,7 +213,9 @@ class Search(keras_tuner.RandomSearch):
         weights = self._weights(int(row["trial"]))
         if weights.is_file():
             model.load_weights(weights)
-        model.compile(optimizer=optimizer_of(values, self._name["method"]))
+        model.compile(
+            optimizer=optimizer_of(values, self._name["method"]),
+            steps_per_execution=STEPS_PER_EXECUTION)
         if not weights.is_file():  # The table came without them.
             train(model, self._splits, self._budget)
         return row, model
@@ -238,7 +242,9 @@ class Search(keras_tuner.RandomSearch):
         keras.utils.clear_session()
         values = trial.hyperparameters.values
         model = build_model(values, self._name["method"], self._budget.seed)
-        model.compile(optimizer=optimizer_of(values, self._name["method"]))
+        model.compile(
+            optimizer=optimizer_of(values, self._name["method"]),
+            steps_per_execution=STEPS_PER_EXECUTION)
         row = train(model, self._splits, self._budget)
         others = [float(other["valid_ll"]) for other in self._rows()]
         if row["valid_ll"] > max(others, default=-np.inf):
