@@ -5,7 +5,7 @@ products, and where there is a short one its PyTorch twin, run in one process, i
 best turn counts: read the ratios. `--memory` prints instead the peak memory of one update of one
 model on the longest batch that MuseData has (16 rows of 200 steps by default), in its own process.
 
-    python benchmarks/models.py [NAME ...] [--rounds 5] [--steps 20]
+    python benchmarks/models.py [NAME ...] [--rounds 5] [--steps 60]
     python benchmarks/models.py RNNNADE --memory [--rows 16] [--length 200]
 
 PyTorch is left out, with a line that says so, where it is not installed (`pip install
@@ -274,7 +274,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(CONTENDERS), metavar="NAME")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
-        "--steps", type=int, default=20, help="updates in a turn; few of them time Keras' start")
+        "--steps", type=int, default=60, help="updates in a turn; few of them time Keras' start")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--rows", type=int, default=16, help="of the batch, with --memory")
     parser.add_argument("--length", type=int, default=200, help="steps of it, with --memory")
