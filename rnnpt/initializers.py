@@ -180,8 +180,8 @@ def scale_to_radius(kernel: np.ndarray, radius: float) -> np.ndarray:
         ValueError: if all eigenvalues of the kernel are 0, or it holds what is no number.
 
     Example:
-        >>> scale_to_radius(np.array([[0.0, 2.0], [2.0, 0.0]]), 1.0).tolist()
-        [[0.0, 1.0], [1.0, 0.0]]
+        >>> scale_to_radius(np.array([[0.0, 2.0], [2.0, 0.0]]), 1.2).round(6).tolist()
+        [[0.0, 1.2], [1.2, 0.0]]
     """
     kernel = np.asarray(kernel, np.float64)
     # Also an eigenvalue of a matrix of infinities cannot be found.

@@ -11,9 +11,10 @@ class SwapLookAhead(keras.callbacks.Callback):
     """Puts theta in the variables before each validation and at each epoch's end.
 
     Put it first among the callbacks of a `fit` with `Nesterov`: those after it find theta at an
-    epoch's end, such as `ModelCheckpoint` or `EarlyStopping`. Before the next epoch the variables go
-    back to the looked-ahead point. What is saved in the middle of an epoch is that point, together
-    with what the optimizer needs to go on from there. With another optimizer it does nothing.
+    epoch's end, such as `ModelCheckpoint` or `EarlyStopping`. Before the next epoch the variables
+    go back to the looked-ahead point. What is saved in the middle of an epoch is that point,
+    together with what the optimizer needs to go on from there. With another optimizer it does
+    nothing.
 
     Example:
         >>> callbacks = [SwapLookAhead(), keras.callbacks.EarlyStopping(patience=3)]

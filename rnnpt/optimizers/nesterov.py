@@ -1,7 +1,5 @@
 """Nesterov's accelerated gradient as momentum, whole and simplified."""
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Learning rates and momenta as functions of the step alone, so that a resumed run goes on alike."""
+"""Learning rates and momenta as functions of the step alone: a resumed run goes on alike."""
 
 from rnnpt.schedules.piecewise import MOMENTUM_LADDER, Doubling, ExponentiallySpaced, Piecewise
 from rnnpt.schedules.schedule import StepSchedule, bounds_of

@@ -1,4 +1,4 @@
-"""What schedules share: values computed in float64 from whole steps, and checks of their numbers."""
+"""What schedules share: float64 values of whole steps, and checks of their numbers."""
 
 import math
 import numbers

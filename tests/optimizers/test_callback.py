@@ -1,4 +1,4 @@
-"""Nesterov's accelerated gradient in Keras' `fit`: theta where somebody looks, and exact resuming."""
+"""Nesterov's accelerated gradient in `fit`: theta where somebody looks, and exact resuming."""
 
 import csv
 import itertools
