@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rnnpt.datasets import Sequences
+from rnnpt.optimizers import NonFiniteLossError, StopAtNonFiniteLoss
 from rnnpt.pretraining.error import DivergenceError, PlanError, TrainingInterrupted, check_count
 from rnnpt.pretraining.record import Progress, Row, RunFolder, identify
 
@@ -189,24 +190,46 @@ class _Run:
         seed = int(np.random.SeedSequence([self.seed, state.phase]).generate_state(1)[0])
         batches = self.sequences(phase).segments(
             phase.segment_length, phase.batch_size, seed=seed, first_epoch=state.epoch)
-        logs = model.fit(batches, validation_data=self.validation, initial_epoch=state.epoch,
-                         epochs=state.epoch + 1, shuffle=False, verbose=0).history
+        try:
+            logs = model.fit(batches, validation_data=self.validation, initial_epoch=state.epoch,
+                             epochs=state.epoch + 1, shuffle=False, verbose=0,
+                             callbacks=[StopAtNonFiniteLoss()]).history
+        except NonFiniteLossError as error:
+            where = f"step {state.updates + error.step}, batch {error.batch} of "
+            raise self._divergence("loss", error.value, phase, where) from error
         row: Row = {"phase": phase.name, "epoch": state.epoch + 1,
                     "updates": state.updates + int(model.optimizer.iterations),
                     "seconds": time.perf_counter() - began}
         for name in sorted(logs, key=lambda name: (name.startswith("val_"), "loss" not in name)):
             row[name] = float(logs[name][-1])
             if not math.isfinite(row[name]):
-                raise DivergenceError(
-                    f"`{name}` must stay finite. Received: {name}={row[name]} in epoch "
-                    f"{row['epoch']} of phase {phase.name!r}. Lower the learning rate or clip "
-                    "gradients.")
+                raise self._divergence(name, row[name], phase)
+        for variable in model.trainable_variables:
+            # No loss has seen the last batch's update.
+            values = np.array(variable)
+            if not np.isfinite(values).all():
+                wrong = float(values[~np.isfinite(values)][0])
+                raise self._divergence(variable.path, wrong, phase)
         is_best = state.add(row, row.get("val_log_likelihood"), _values(model.variables),
                             _values(model.optimizer.variables))
         if self.folder is not None:
             if is_best and phase is self.phases[-1]:
                 self.folder.save_best(model)
             self.folder.save(state)
+
+    def _divergence(
+        self, name: str, value: float, phase: Phase, where: str = ""
+    ) -> DivergenceError:
+        """Go back to the last epoch's weights, and say why."""
+        state = self.state
+        if state.weights:
+            _assign(self.model.variables, state.weights)
+        kept = (f"the run stays as it was after epoch {state.epoch} in {self.folder.path}"
+                if self.folder and state.history else "no epoch before it is kept")
+        return DivergenceError(
+            f"`{name}` must stay finite. Received: {name}={value} in {where}epoch "
+            f"{state.epoch + 1} of phase {phase.name!r}. Lower the learning rate or clip "
+            f"gradients; {kept}.")
 
     @contextlib.contextmanager
     def _interruptible(self, phase: Phase) -> Iterator[None]:

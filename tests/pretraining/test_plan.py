@@ -147,7 +147,9 @@ def test_plan_refuses_patience_without_validation():
 
 
 def test_plan_stops_when_the_loss_is_no_number(tmp_path):
-    with pytest.raises(DivergenceError, match="`loss`.*loss=nan in epoch 1 of phase 'only'"):
+    with pytest.raises(DivergenceError, match=(
+            r"^`loss` must stay finite\. Received: loss=(nan|inf) in step \d, batch \d of epoch 1 "
+            r"of phase 'only'\. Lower the learning rate or clip gradients; no epoch before it is")):
         run(phases=[phase(optimizer=keras.optimizers.SGD(1e38))], directory=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
 

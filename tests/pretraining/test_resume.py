@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from rnnpt import models
 from rnnpt.datasets import Sequences
-from rnnpt.pretraining import Phase, PlanResult, TrainingInterrupted, run_plan
+from rnnpt.pretraining import DivergenceError, Phase, PlanResult, TrainingInterrupted, run_plan
+from rnnpt.pretraining.record import RunFolder
 from tests.pretraining.small_plan import NUM_EPOCHS, draw_pieces, run_small_plan, small_model
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -153,3 +154,55 @@ def test_stop_while_writing_leaves_the_files_of_the_epoch_before(tmp_path, unbro
     resumed = models.RNN(num_hidden=5)
     assert without_seconds(train(resumed, tmp_path).history) == unbroken[1]
     assert_same_weights(resumed, unbroken[0])
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Explosion(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate of 0.1, but from step `begins` on an infinite one."""
+
+    begins: int | None = None
+
+    def __call__(self, step):
+        return tf.where(step < (2**31 - 1 if self.begins is None else self.begins), 0.1, np.inf)
+
+    def get_config(self):
+        return {}
+
+
+def explode(directory: Path | None, begins: int | None, monkeypatch,
+            validated: bool = True) -> tuple[keras.Model, PlanResult | None, str]:
+    """Train four epochs, and return the model, the result, and what was said of a divergence."""
+    monkeypatch.setattr(Explosion, "begins", begins)
+    model, optimizer = models.RNN(num_hidden=5), keras.optimizers.SGD(Explosion(), momentum=0.9)
+    phase = Phase("fit", "train", 4, optimizer, batch_size=4, segment_length=8)
+    try:
+        return model, run_plan(model, [phase], {"train": lambda: draw_pieces(0)},
+                               draw_pieces(1) if validated else None, 3, directory, False), ""
+    except DivergenceError as error:
+        return model, None, str(error)
+
+
+# In the middle of the third epoch; at its last update, which its own losses do not see.
+@pytest.mark.parametrize("left, validated", [(2, True), (1, True), (1, False)])
+def test_a_training_that_diverges_keeps_the_last_good_epoch_and_goes_on_from_it(
+        tmp_path, monkeypatch, left, validated):
+    num_batches = len(list(draw_pieces(0).segments(8, 4)))
+    model, _, message = explode(tmp_path, 3 * num_batches - left, monkeypatch, validated)
+    assert f"of phase 'fit'. Lower the learning rate or clip gradients; the run stays as it was " \
+        f"after epoch 2 in {tmp_path}." in message and "epoch 3" in message
+    assert ("step" in message) == (left == 2)
+    saved = RunFolder(tmp_path).load()
+    assert saved.epoch == len(saved.history) == 2
+    for variable, value in zip(model.variables, saved.weights, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    best = models.RNN(num_hidden=5)
+    best.build_for(6)
+    best.load_weights(tmp_path / "best.weights.h5")
+    for weight, value in zip(best.variables, saved.best_weights, strict=True):
+        np.testing.assert_array_equal(weight, value)
+    # Without what made it diverge, the same call ends like a run that never diverged.
+    resumed, result, _ = explode(tmp_path, None, monkeypatch, validated)
+    unbroken, expected, _ = explode(None, None, monkeypatch, validated)
+    assert without_seconds(result.history) == without_seconds(expected.history)
+    for one, other in zip(resumed.get_weights(), unbroken.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
