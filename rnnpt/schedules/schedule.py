@@ -7,8 +7,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-
-Schedule = keras.optimizers.schedules.LearningRateSchedule
+from keras.optimizers.schedules import LearningRateSchedule as Schedule
 
 # Where a schedule that cannot tell its bounds is looked at.
 _SAMPLED_STEPS = (0, 1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)

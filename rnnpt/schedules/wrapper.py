@@ -139,7 +139,8 @@ class FinalPhase(StepSchedule):
     def bounds(self) -> tuple[float, float]:
         """The smallest and the largest value at any step."""
         low, high = bounds_of(self.schedule)
-        return (min(low, self.cap) if self.divisor is None else low / self.divisor), high
+        lowest = low if self.divisor is None else low / self.divisor
+        return (lowest if self.cap is None else min(lowest, self.cap)), high
 
     def get_config(self) -> dict[str, Any]:
         """Everything the constructor takes.
