@@ -12,8 +12,9 @@ The paper leaves open, and chosen here: the loss is the mean over frames, whose 
 sequence of JSB has a norm of 12 on average at the start and 8 after five passes of SGD (200 units),
 so that the paper's threshold of 15 fits it; 4 rows a batch (8 for Nottingham); tanh where there is
 no rectifier; a constant momentum; orthogonal recurrent weights times 0.3; a learned state before
-each piece instead of 0. How much a leaky unit lets go at a step is drawn for each unit from (0.02,
-0.2), as in section 3.2: the range [0.02, 2] of section 4.1 cannot be that of a leak, which ends at 1.
+each piece instead of 0. How much a leaky unit lets go at a step is drawn for each unit from
+(0.02, 0.2), as in section 3.2: the range [0.02, 2] of section 4.1 cannot be that of a leak, which
+ends at 1.
 
 Source: Bengio, Boulanger-Lewandowski and Pascanu 2012, section 4.1 and Table 1.
 """
