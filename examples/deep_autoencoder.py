@@ -71,11 +71,14 @@ class Run:
         """The method, its schedules those of section 7.3 scaled to the run's length."""
         num_updates = NUM_POINTS * self.steps_per_point
         rate: Any = self.learning_rate
-        momentum: Any = 0.0 if self.method == "sgd" else schedules.ExponentiallySpaced(num_updates)
+        if self.final_phase:
+            rate = schedules.FinalPhase(rate, num_updates, divisor=10)
+        if self.method == "sgd":
+            return keras.optimizers.SGD(rate)
+        momentum: Any = schedules.ExponentiallySpaced(num_updates)
         if self.method.startswith("momentum"):
             momentum = schedules.Capped(momentum, float(self.method.removeprefix("momentum_")))
         if self.final_phase:
-            rate = schedules.FinalPhase(rate, num_updates, divisor=10)
             momentum = schedules.FinalPhase(momentum, num_updates, cap=0.99)
         rule = optimizers.Nesterov if self.method == "nag" else optimizers.Momentum
         return rule(rate, momentum)
