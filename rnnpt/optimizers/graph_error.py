@@ -19,9 +19,9 @@ def plain_errors() -> Iterator[None]:
 
     Example:
         >>> with plain_errors():
-        ...     tf.debugging.Assert(False, ["steps must be positive, got", -1])
+        ...     tf.function(lambda: tf.debugging.Assert(False, ["it must be positive, got", -1]))()
         Traceback (most recent call last):
-        ValueError: steps must be positive, got -1
+        ValueError: it must be positive, got -1
     """
     try:
         yield

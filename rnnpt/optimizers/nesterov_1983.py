@@ -174,6 +174,7 @@ class Nesterov1983(ObjectiveOptimizer):
         ValueError: if `learning_rate` is negative or not finite, or `max_halvings` negative.
 
     Example:
+        >>> from rnnpt.optimizers import SecondOrderModel
         >>> model = SecondOrderModel(keras.Sequential([keras.Input([2]), keras.layers.Dense(1)]))
         >>> model.compile(Nesterov1983(restart=True), loss="mse")
         >>> history = model.fit(tf.ones([4, 2]), tf.ones([4]), epochs=9, verbose=0)
