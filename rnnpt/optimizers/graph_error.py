@@ -19,9 +19,10 @@ def plain_errors() -> Iterator[None]:
 
     Example:
         >>> with plain_errors():
-        ...     tf.function(lambda: tf.debugging.Assert(False, ["it must be positive, got", -1]))()
+        ...     raise tf.errors.InvalidArgumentError(
+        ...         None, None, "assertion failed: [T must be positive, got] [-1]")
         Traceback (most recent call last):
-        ValueError: it must be positive, got -1
+        ValueError: T must be positive, got -1
     """
     try:
         yield
