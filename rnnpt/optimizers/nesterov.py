@@ -13,13 +13,11 @@ def nesterov_update(
     learning_rate: float | Array,
     momentum: float | Array,
     next_momentum: float | Array,
-    distance: float | Array | None = None,
 ) -> tuple[Array, Array]:
     """One step of Nesterov's accelerated gradient, from one looked-ahead point to the next.
 
-    Equation: theta = looked_ahead - distance velocity;
-    velocity' = momentum velocity - learning_rate gradient; theta' = theta + velocity';
-    looked_ahead' = theta' + next_momentum velocity'.
+    Equation: velocity' = momentum velocity - learning_rate gradient; theta' = theta + velocity'
+    = looked_ahead - learning_rate gradient; looked_ahead' = theta' + next_momentum velocity'.
 
     Args:
         looked_ahead: theta + momentum velocity, of any shape.
@@ -28,17 +26,16 @@ def nesterov_update(
         learning_rate: epsilon, a number or of a shape that broadcasts.
         momentum: mu of this step, a number or of a shape that broadcasts.
         next_momentum: mu of the next step, likewise.
-        distance: how many velocities `looked_ahead` is from theta; `momentum` where None.
 
     Returns:
         The next looked-ahead point and the new velocity.
 
     Source: Sutskever 2013, eqs. 7.12 and 7.13.
     """
-    distance = momentum if distance is None else distance
-    new_velocity = momentum * velocity - learning_rate * gradient
+    step = learning_rate * gradient
+    velocity = momentum * velocity - step
     # In one sum, since each addition to the parameters rounds at their size.
-    return looked_ahead + ((1 + next_momentum) * new_velocity - distance * velocity), new_velocity
+    return looked_ahead + (next_momentum * velocity - step), velocity
 
 
 def simplified_nesterov_update(
@@ -176,4 +173,10 @@ class Nesterov(SimplifiedNesterov):
 
     @staticmethod
     def _update(*arguments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return nesterov_update(*arguments)
+        variable, velocity, gradient, learning_rate, momentum, next_momentum, ahead = arguments
+        # The same but for variables that nobody took ahead, so that this costs nothing.
+        looked_ahead = tf.cond(
+            tf.equal(ahead, momentum), lambda: variable,
+            lambda: variable + (momentum - ahead) * velocity)
+        return nesterov_update(
+            looked_ahead, velocity, gradient, learning_rate, momentum, next_momentum)

@@ -209,7 +209,8 @@ def test_gradients_are_clipped_to_their_global_norm_as_in_the_twin(make, twin):
 
 
 def test_weights_decay_where_the_variables_are():
-    variable, decay, rate, momentum = keras.Variable([2.0, -1.0]), 0.1, 0.5, 0.8
+    variable = keras.Variable([2.0, -1.0], dtype="float64")
+    decay, rate, momentum = 0.1, 0.5, 0.8
     optimizer = optimizers.Nesterov(rate, momentum, weight_decay=decay)
     point, velocity = np.array([2.0, -1.0]), np.zeros(2)
     for gradient in ([1.0, 0.5], [-0.2, 0.3], [0.1, 0.1]):
