@@ -11,6 +11,7 @@ from rnnpt.cells.cell import Cell
 _KNOWN_CELLS = (keras.layers.SimpleRNNCell, keras.layers.GRUCell, keras.layers.LSTMCell)
 _BOUNDED_ACTIVATIONS = (keras.activations.tanh, keras.activations.sigmoid)
 
+
 @keras.saving.register_keras_serializable(package="rnnpt")
 class KerasCell(Cell):
     """A Keras cell, with a learned start in place of zeros.
