@@ -1,8 +1,8 @@
 """Overhead of our optimizers over `keras.optimizers.SGD(nesterov=True)`.
 
 A network of about a million parameters, 1000-700-400-50, on batches of 100 rows. First one update
-alone, of gradients that are there already; then a whole `fit`, its swaps at the epoch's ends and
-the validation of one batch included. All run in one process on two threads, in turns, and the best
+alone, of gradients that are there already; then a whole `fit` of an epoch of 50 batches, its swaps
+at the epoch's ends and the validation of one batch included. All run in one process on two threads, in turns, and the best
 turn counts: read the ratios, not the times.
 
     python benchmarks/optimizer.py [--rounds 20]
@@ -22,7 +22,7 @@ from timing import print_ratios, take_turns  # noqa: E402
 from rnnpt import optimizers, schedules  # noqa: E402
 
 SIZES = (1000, 700, 400, 50)
-BATCH_SIZE, NUM_BATCHES, EPOCHS = 100, 10, 2
+BATCH_SIZE, NUM_BATCHES, EPOCHS = 100, 50, 1
 # Short turns, so that some of them are not disturbed.
 NUM_UPDATES = 15
 NUM_THREADS = 2

@@ -33,6 +33,6 @@ def print_ratios(seconds: Mapping[str, float], ours: str, amount: int, unit: str
         amount: how many units one turn worked on.
         unit: their name.
     """
-    print(f"| | {unit} a second | time / ours |\n|---|---|---|")
+    print(f"| | {unit} a second | time / that of {ours} |\n|---|---|---|")
     for name, value in seconds.items():
         print(f"| {name} | {amount / value:,.0f} | {value / seconds[ours]:.2f} |")

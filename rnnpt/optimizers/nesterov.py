@@ -64,8 +64,10 @@ def simplified_nesterov_update(
 
     Source: Bengio, Boulanger-Lewandowski and Pascanu 2012, eqs. 6 and 7.
     """
-    kept, step = momentum * velocity, learning_rate * gradient
-    return parameters + (next_momentum * kept - (1 + next_momentum) * step), kept - step
+    step = learning_rate * gradient
+    new_velocity = momentum * velocity - step
+    # The equation's sum with one product less.
+    return parameters + (next_momentum * new_velocity - step), new_velocity
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
