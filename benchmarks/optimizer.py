@@ -2,8 +2,8 @@
 
 A network of about a million parameters, 1000-700-400-50, on batches of 100 rows. First one update
 alone, of gradients that are there already; then a whole `fit` of an epoch of 50 batches, its swaps
-at the epoch's ends and the validation of one batch included. All run in one process on two threads, in turns, and the best
-turn counts: read the ratios, not the times.
+at the epoch's ends and the validation of one batch included. All run in one process on two threads,
+in turns, and the best turn counts: read the ratios, not the times.
 
     python benchmarks/optimizer.py [--rounds 20]
 """

@@ -129,7 +129,7 @@ class Progress(keras.callbacks.Callback):
             variable.assign(array)
         with (self.folder / "log.csv").open(newline="", encoding="utf-8") as file:
             rows = [{name: float(value) for name, value in row.items()}
-                    for row in csv.DictReader(file)]
+                    | {"update": int(row["update"])} for row in csv.DictReader(file)]
         done = int(model.optimizer.iterations)
         self.rows = [row for row in rows if row["update"] <= done]
         self.start -= self.rows[-1]["seconds"]

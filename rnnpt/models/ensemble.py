@@ -3,7 +3,7 @@
 import math
 import numbers
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import keras
 import tensorflow as tf
@@ -61,6 +61,8 @@ class RNNEnsemble(keras.Model):
     Source: Sutskever 2013, sections 4.4 and 7.4.
     """
 
+    built: bool
+
     def __init__(
         self,
         units: int,
@@ -116,7 +118,7 @@ class RNNEnsemble(keras.Model):
         if self.built:
             return
         size, units, num_outputs = len(self.seeds), self.units, self.num_outputs
-        self.kernel = self._add_kernel(0, "kernel", (input_shape[-1], units))
+        self.kernel = self._add_kernel(0, "kernel", (cast(int, input_shape[-1]), units))
         self.recurrent_kernel = self._add_kernel(1, "recurrent_kernel", (units, units))
         self.readout_kernel = self._add_kernel(2, "readout_kernel", (units, num_outputs))
         self.bias = self.add_weight(name="bias", shape=(size, 1, units), initializer="zeros")

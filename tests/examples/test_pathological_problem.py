@@ -1,0 +1,123 @@
+"""The example of the problems of long memory: a stopped run goes on, a finished one is kept."""
+
+import csv
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from rnnpt import datasets
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "pathological_problem.py"
+
+
+@pytest.fixture
+def example(monkeypatch) -> ModuleType:
+    """The example, its test sets small."""
+    spec = importlib.util.spec_from_file_location("pathological_problem", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "pathological_problem", module)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "NUM_VALIDATION_SEQUENCES", 100)
+    test_set = datasets.Problem.test_set
+    monkeypatch.setattr(datasets.Problem, "test_set", lambda problem: test_set(problem, 200))
+    return module
+
+
+@pytest.fixture
+def call(example, monkeypatch) -> Callable[..., None]:
+    """Runs the example in a toy size, its table and checkpoints in a folder."""
+    def call_in(folder: Path, *arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", [
+            str(SCRIPT), "--smoke", "--seeds", "2", "--batch_size", "20", "--output",
+            str(folder / "table.csv"), "--checkpoints", str(folder / "runs"), *arguments])
+        example.main()
+
+    return call_in
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a table."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_seconds(row: dict[str, str]) -> dict[str, str]:
+    """Returns a row without what no two runs share."""
+    return {name: value for name, value in row.items() if name not in ("seconds", "command")}
+
+
+@pytest.mark.parametrize(
+    "problem", ["add", "mul", "mem5", "mem20", "xor", "order", "order3", "permutation"])
+def test_every_problem_leaves_a_row_a_member(call, tmp_path, problem):
+    call(tmp_path, "--problem", problem)
+    found = rows(tmp_path / "table.csv")
+    assert len(found) == 2
+    for seed, row in enumerate(found):
+        assert (row["problem"], row["seed"], row["split"]) == (problem, str(seed), "test")
+        assert row["updates_done"] == "20" and 0 < float(row["zero_one_loss"]) <= 1
+    [log] = (tmp_path / "runs").glob("*/log.csv")
+    assert [row["update"] for row in rows(log)] == ["10", "20"]
+
+
+@pytest.mark.parametrize("optimizer", ["nesterov", "momentum"])
+def test_a_stopped_run_ends_like_an_unbroken_one(example, call, tmp_path, optimizer, monkeypatch):
+    class Stop(Exception):
+        pass
+
+    written_beside, paths = example.written_beside, []
+
+    def stop_at_the_second(path: Path) -> object:
+        paths.append(path)
+        if len(paths) == 2:
+            raise Stop
+        return written_beside(path)
+
+    words = ["--problem", "add", "--optimizer", optimizer]
+    # The worst moment: the log has an epoch more than the checkpoint.
+    with monkeypatch.context() as context:
+        context.setattr(example, "written_beside", stop_at_the_second)
+        with pytest.raises(Stop):
+            call(tmp_path / "stopped", *words)
+    [log] = (tmp_path / "stopped").glob("runs/*/log.csv")
+    assert [row["update"] for row in rows(log)] == ["10", "20"]
+    assert not (tmp_path / "stopped" / "table.csv").exists()
+    call(tmp_path / "stopped", *words)
+    call(tmp_path / "unbroken", *words)
+    results = []
+    for name in ("stopped", "unbroken"):
+        [log] = (tmp_path / name).glob("runs/*/log.csv")
+        results.append((
+            [without_seconds(row) for row in rows(tmp_path / name / "table.csv")],
+            [{key: float(value) for key, value in without_seconds(row).items()}
+             for row in rows(log)]))
+    assert results[0] == results[1] and [len(part) for part in results[0]] == [2, 2]
+
+
+def test_a_finished_run_is_not_run_again_and_a_search_never_reads_the_test_set(
+        example, call, tmp_path, monkeypatch, capsys):
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("called, which it must not be")
+
+    monkeypatch.setattr(datasets.Problem, "test_set", refuse)
+    call(tmp_path, "--problem", "add", "--search")
+    assert {row["split"] for row in rows(tmp_path / "table.csv")} == {"validation"}
+    before = (tmp_path / "table.csv").read_bytes()
+    capsys.readouterr()
+    monkeypatch.setattr(example, "make_model", refuse)
+    call(tmp_path, "--problem", "add", "--search")
+    assert "these runs are in the table" in capsys.readouterr().out
+    assert (tmp_path / "table.csv").read_bytes() == before
+
+
+def test_means_of_the_inputs_are_those_of_the_real_steps(example):
+    # Two of some 84 steps are marked; the numbers are uniform in [0, 1]. Five standard errors.
+    values, markers = example.input_means(datasets.Addition(num_steps=80))
+    assert abs(values - 0.5) < 5 * (12 * 100 * 80) ** -0.5
+    assert abs(markers - 2 / 80) < 1e-6
+    means = example.input_means(datasets.Memorization5Bit(num_steps=10))
+    np.testing.assert_allclose(means.sum(), 1, atol=1e-6)
