@@ -74,7 +74,7 @@ def keras_layer(num_updates: int, jit_compile: bool | str) -> Callable[[], objec
         keras.optimizers.SGD(1e-4, momentum=0.9, nesterov=True), loss="mse",
         jit_compile=jit_compile, steps_per_execution=num_updates)
     data = batches(0, num_updates)
-    return lambda: model.fit(data, verbose=0)
+    return lambda: model.fit(data, shuffle=False, verbose=0)
 
 
 def main() -> None:
