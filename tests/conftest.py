@@ -3,8 +3,10 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
 
+from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 
+import keras  # noqa: E402
 import pytest  # noqa: E402
 
 
@@ -16,3 +18,14 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no ../shared/data beside the repository: the published piano rolls")
     return folder
+
+
+@pytest.fixture
+def double_precision() -> Iterator[None]:
+    """Keras in float64: what is built meanwhile, and what an optimizer keeps."""
+    keras.config.set_floatx("float64")
+    # Keras keeps the policy that it once made of the floatx.
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")

@@ -21,14 +21,6 @@ TARGETS = np.random.default_rng(1).normal(size=[4 * NUM_BATCHES, 1])
 START = np.array([0.5, -1.0, 2.0])
 
 
-@pytest.fixture
-def double_precision():
-    """Keras in float64."""
-    keras.config.set_floatx("float64")
-    yield
-    keras.config.set_floatx("float32")
-
-
 def compiled(optimizer: keras.optimizers.Optimizer) -> keras.Model:
     """Returns a linear model that starts at START."""
     kernel = keras.initializers.Constant(START[:, None])

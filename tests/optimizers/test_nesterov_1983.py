@@ -11,15 +11,9 @@ from rnnpt import optimizers
 from rnnpt.optimizers.graph_error import plain_errors
 from tests.reference.nesterov_1983 import nesterov_1983
 
+pytestmark = pytest.mark.usefixtures("double_precision")
+
 NUM_UPDATES = 100
-
-
-@pytest.fixture(autouse=True)
-def double_precision():
-    """Keras in float64, so that what an optimizer keeps is."""
-    keras.config.set_floatx("float64")
-    yield
-    keras.config.set_floatx("float32")
 
 
 class Quadratic:

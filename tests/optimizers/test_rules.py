@@ -12,17 +12,11 @@ from hypothesis import strategies as st
 from rnnpt import optimizers, schedules
 from tests.reference import momentum as twins
 
+pytestmark = pytest.mark.usefixtures("double_precision")
+
 NUM_UPDATES = 100
 RATE = schedules.Piecewise([10, 40, 70], [0.02, 0.05, 0.01, 0.03])
 MOMENTUM = schedules.Capped(schedules.NesterovMomentum(), 0.95)
-
-
-@pytest.fixture(autouse=True)
-def double_precision():
-    """Keras in float64: schedules give Keras' own dtype."""
-    keras.config.set_floatx("float64")
-    yield
-    keras.config.set_floatx("float32")
 
 
 def series(schedule: schedules.StepSchedule) -> twins.Series:

@@ -16,16 +16,6 @@ INPUTS = np.random.default_rng(0).normal(size=[16, 3])
 TARGETS = np.random.default_rng(1).normal(size=[16, 2])
 
 
-@pytest.fixture
-def double_precision():
-    """Keras in float64."""
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_floatx("float32")
-    keras.config.set_dtype_policy("float32")
-
-
 def make_inner(*layers: keras.Layer) -> keras.Model:
     """Returns a functional model of one hidden layer with a penalty, and others after it."""
     inputs = keras.Input([3])
