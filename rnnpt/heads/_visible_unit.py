@@ -118,7 +118,7 @@ class GaussianUnits:
         Returns:
             (..., V).
         """
-        return self.stddev ** 2 * fields
+        return fields if self.stddev == 1 else self.stddev ** 2 * fields
 
     def num_uniforms(self, num_units: int) -> int:
         """How many uniform numbers a draw takes.
@@ -146,14 +146,15 @@ class GaussianUnits:
 
         Source: Box and Muller 1958.
         """
-        stddev = self.stddev
+        scale = math.sqrt(2) * self.stddev
         if factor is not None:
-            stddev *= tf.math.rsqrt(tf.cast(factor, mean.dtype))
+            scale *= tf.math.rsqrt(tf.cast(factor, mean.dtype))
         heights, turns = tf.split(uniforms, 2, axis=-1)
-        radius = tf.sqrt(-2 * tf.math.log(1 - heights))
+        # The scale goes to the half of the numbers that the radius is.
+        radius = scale * tf.sqrt(-tf.math.log(1 - heights))
         angle = 2 * math.pi * turns
         noise = tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], axis=-1)
-        return mean + stddev * noise[..., :mean.shape[-1]]
+        return mean + noise[..., :mean.shape[-1]]
 
     def log_partition(self, fields: tf.Tensor) -> tf.Tensor:
         """Log of the integral over all v of exp(v'fields - |v|^2 / (2 stddev^2)).
