@@ -3,7 +3,8 @@
     python examples/pathological_problem.py --problem add --optimizer nesterov
         [--num_steps 80] [--seeds 3] [--updates 50000] [--output results/table_7_3.csv]
         [--learning_rate 3e-3 6e-3@3000] [--momentum 0.9 0.98@4000] [--input_scale 0.02]
-        [--readout_scale 0.03] [--clip_norm 0.1] [--raw_inputs] [--search] [--stop_when_solved] [--smoke]
+        [--readout_scale 0.03] [--clip_norm 0.1] [--raw_inputs] [--search] [--stop_when_solved]
+        [--smoke]
 
 The members of an ensemble, one a seed, train at once, each on its own sequences. A run that was
 stopped goes on where it was; one whose figures are in the output is not run again. The test set is

@@ -121,3 +121,16 @@ def test_means_of_the_inputs_are_those_of_the_real_steps(example):
     assert abs(markers - 2 / 80) < 1e-6
     means = example.input_means(datasets.Memorization5Bit(num_steps=10))
     np.testing.assert_allclose(means.sum(), 1, atol=1e-6)
+
+
+def test_the_mean_answer_has_the_least_loss_of_those_that_ignore_the_inputs(example):
+    for problem, of_logits in ((datasets.Addition(80), lambda z: z),
+                               (datasets.Xor(50), lambda z: 1 / (1 + np.exp(-z))),
+                               (datasets.Memorization20Bit(10), lambda z: np.exp(z))):
+        sequences = example.validation_set(problem)
+        counted = sequences.targets[sequences.weights > 0]
+        np.testing.assert_allclose(
+            of_logits(example.mean_answer(problem, sequences)), counted.mean(axis=0),
+            rtol=1e-5, atol=2 * example.LEAST_CHANCE)
+    # The trigger is never an answer, and its logit is finite.
+    assert np.isfinite(example.mean_answer(problem, sequences)).all()
