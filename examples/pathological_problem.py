@@ -46,7 +46,8 @@ OPTIMIZERS = {"nesterov": optimizers.Nesterov, "momentum": optimizers.Momentum}
 MARKED_RATE = ["3e-3", "6e-3@3000", "2e-3@6000", "2e-4@30000"]
 # The thesis says only that it must fall to about 1e-5 after 1,500 updates, or gradients explode.
 # Those that are clipped do not.
-SYMBOL_RATE = ["3e-3", "1e-3@1500", "1e-4@30000"]
+MEM5_RATE = ["3e-3", "1e-3@4000", "1e-4@30000"]
+SYMBOL_RATE = ["1e-2", "1e-3@30000", "1e-4@40000"]
 MOMENTUM = ["0.9", "0.98@4000"]
 
 
@@ -75,7 +76,7 @@ class Setting:
     thesis: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
-# The thesis says nothing of the last two numbers of each.
+# The last two numbers of each: the thesis says nothing of them.
 _MARKED = (MARKED_RATE, 0.03, 0.1)
 _SYMBOLS = (SYMBOL_RATE, 0.1, 1.0)
 SETTINGS = {
@@ -83,7 +84,7 @@ SETTINGS = {
                    thesis={"nesterov": 0.011, "momentum": 0.25}),
     "mul": Setting(datasets.Multiplication, 80, 0.02, *_MARKED,
                    thesis={"nesterov": 0.27, "momentum": 0.34}),
-    "mem5": Setting(datasets.Memorization5Bit, 200, 0.3, *_SYMBOLS, 32,
+    "mem5": Setting(datasets.Memorization5Bit, 200, 0.3, MEM5_RATE, 0.1, 1.0, 32,
                     thesis={"nesterov": 0.025, "momentum": 0.18}),
     "mem20": Setting(datasets.Memorization20Bit, 50, 0.3, *_SYMBOLS,
                      thesis={"nesterov": 0.032, "momentum": 0.00006}),
