@@ -41,14 +41,14 @@ OPTIMIZERS = {"nesterov": optimizers.Nesterov, "momentum": optimizers.Momentum}
 
 # A value that serves from the first update on, and others that serve from the update after their @.
 # The thesis has 3e-5, 3e-4 from update 1,500 on, 3e-3 from 3,000, 1e-3 from 6,000 and 1e-4 from
-# 30,000, and no clipping. With our gradients, which explode now and then, a jump of its rates undoes
+# 30,000, and no clipping. Our gradients explode now and then, and a jump of its rates then undoes
 # what members have learned. Clipped ones bear larger rates, by which members find out about the
 # inputs sooner, and more of them do.
 MARKED_RATE = ["3e-3", "6e-3@3000", "3e-2@6000", "3e-3@30000", "3e-4@42000"]
 # The thesis says only that it must fall to about 1e-5 after 1,500 updates, or gradients explode.
 # Those that are clipped do not.
 MEM5_RATE = ["3e-3", "1e-3@4000", "1e-4@30000"]
-SYMBOL_RATE = ["1e-2", "1e-3@30000", "1e-4@40000"]
+SYMBOL_RATE = ["1e-2", "3e-2@1500", "1e-2@4000", "1e-3@30000", "1e-4@40000"]
 MOMENTUM = ["0.9", "0.98@4000"]
 
 

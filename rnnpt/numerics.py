@@ -43,6 +43,37 @@ def bernoulli_log_probs(logits: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
     return products - tf.reduce_sum(tf.nn.softplus(logits), axis=-1)
 
 
+def bernoulli_curvature(logits: tf.Tensor, tangents: tf.Tensor) -> tf.Tensor:
+    """The Hessian of -`bernoulli_log_prob` at its logits, times a direction.
+
+    Equation: p (1 - p) tangents, with p = sigmoid(logits).
+
+    Args:
+        logits: log-odds of each unit (..., V).
+        tangents: the direction (..., V).
+
+    Returns:
+        (..., V).
+    """
+    return tf.sigmoid(logits) * tf.sigmoid(-logits) * tangents
+
+
+def categorical_curvature(probabilities: tf.Tensor, tangents: tf.Tensor) -> tf.Tensor:
+    """The Hessian of the cross-entropy of a softmax at its logits, times a direction.
+
+    Equation: p (tangents - p'tangents).
+
+    Args:
+        probabilities: p, the softmax of the logits (..., V).
+        tangents: the direction (..., V).
+
+    Returns:
+        (..., V).
+    """
+    mean = tf.reduce_sum(probabilities * tangents, axis=-1, keepdims=True)
+    return probabilities * (tangents - mean)
+
+
 def masked_sum(values: tf.Tensor, mask: tf.Tensor, axis: int | None = None) -> tf.Tensor:
     """Sum of the values on real frames; a padded value may be anything, NaN too.
 

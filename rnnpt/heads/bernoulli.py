@@ -44,6 +44,19 @@ class BernoulliHead(Head):
         """
         return numerics.bernoulli_log_prob(parameters, frames)
 
+    def curvature(self, logits: tf.Tensor, tangents: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+        """The Hessian of the loss at the log-odds, times a direction.
+
+        Args:
+            logits: log-odds (..., V).
+            tangents: the direction (..., V).
+            frames: not used.
+
+        Returns:
+            (..., V).
+        """
+        return numerics.bernoulli_curvature(logits, tangents)
+
     def sample(
         self, parameters: tf.Tensor, seed: tf.Tensor, temperature: float | tf.Tensor = 1.0
     ) -> tf.Tensor:

@@ -80,6 +80,34 @@ class BernoulliMixtureHead(Head):
         each = numerics.bernoulli_log_probs(self.component_logits, frames)
         return tf.reduce_logsumexp(tf.nn.log_softmax(parameters) + each, axis=-1)
 
+    def logits(self, parameters: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+        """The log-likelihood of each frame: the loss is convex in nothing that comes before it.
+
+        Args:
+            parameters: log weights (..., S), up to a constant.
+            frames: (..., V), in {0, 1}.
+
+        Returns:
+            (..., 1).
+        """
+        return self.log_prob(parameters, frames)[..., tf.newaxis]
+
+    def curvature(self, logits: tf.Tensor, tangents: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+        """That of -log P(frame) at P(frame), in terms of its logarithm: 1.
+
+        The Gauss-Newton matrix is then the sum of the outer products of the gradients of the
+        frames, the empirical Fisher information (Sutskever 2013, footnote 1 of chapter 4).
+
+        Args:
+            logits: not used.
+            tangents: the direction (..., 1).
+            frames: not used.
+
+        Returns:
+            The direction (..., 1).
+        """
+        return tf.convert_to_tensor(tangents)
+
     def sample(
         self, parameters: tf.Tensor, seed: tf.Tensor, temperature: float | tf.Tensor = 1.0
     ) -> tf.Tensor:

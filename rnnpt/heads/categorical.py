@@ -47,6 +47,19 @@ class CategoricalHead(Head):
         """
         return -tf.nn.softmax_cross_entropy_with_logits(labels=frames, logits=parameters)
 
+    def curvature(self, logits: tf.Tensor, tangents: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+        """The Hessian of the loss at the logits, times a direction.
+
+        Args:
+            logits: (..., V).
+            tangents: the direction (..., V).
+            frames: not used.
+
+        Returns:
+            (..., V).
+        """
+        return numerics.categorical_curvature(tf.nn.softmax(logits), tangents)
+
     def sample(
         self, parameters: tf.Tensor, seed: tf.Tensor, temperature: float | tf.Tensor = 1.0
     ) -> tf.Tensor:

@@ -1,5 +1,6 @@
 """The categorical head of a large vocabulary: a class of words first, then a word of the class."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -121,6 +122,40 @@ class FactoredCategoricalHead(Head):
         of_class = _log_prob_of(_logits(features, blocks[0]), classes)
         in_class = _within_classes(_log_prob_of, blocks[1:], classes, features, ranks)
         return tf.reshape(of_class + in_class, tf.shape(parameters)[:-1])
+
+    def logits(self, parameters: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+        """Logits of all classes and of all symbols, which goes over all V.
+
+        Args:
+            parameters: features (..., F).
+            frames: not used.
+
+        Returns:
+            (..., C + V), the classes first, then the symbols by class.
+        """
+        return _logits(parameters, (tf.convert_to_tensor(self.kernel), self.bias))
+
+    def curvature(self, logits: tf.Tensor, tangents: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+        """The Hessian of the loss at the logits, times a direction.
+
+        Args:
+            logits: (..., C + V).
+            tangents: the direction (..., C + V).
+            frames: (..., V), one-hot; only the symbols of a frame's own class have a curvature.
+
+        Returns:
+            (..., C + V).
+        """
+        classes = tf.constant(self.class_of)
+        own = tf.gather(classes, tf.argmax(frames, axis=-1))[..., tf.newaxis]
+        is_own = own == tf.gather(classes, self._order)
+        sizes = [len(self._sizes), len(self.class_of)]
+        of_classes, of_symbols = zip(
+            *(tf.split(each, sizes, axis=-1) for each in (logits, tangents)))
+        in_class = tf.where(is_own, of_symbols[0], tf.constant(-math.inf, logits.dtype))
+        return tf.concat([
+            numerics.categorical_curvature(tf.nn.softmax(of_classes[0]), of_classes[1]),
+            numerics.categorical_curvature(tf.nn.softmax(in_class), of_symbols[1])], axis=-1)
 
     def sample(
         self, parameters: tf.Tensor, seed: tf.Tensor, temperature: float | tf.Tensor = 1.0

@@ -79,6 +79,29 @@ class GaussianHead(Head):
         squares = tf.math.squared_difference(frames, mean) * tf.exp(-log_variance)
         return -0.5 * tf.reduce_sum(squares + log_variance + math.log(2 * math.pi), axis=-1)
 
+    def curvature(self, logits: tf.Tensor, tangents: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+        """The Fisher information at the parameters, times a direction.
+
+        Of unit variance it is the Hessian of the loss, the identity. Of learned variances the
+        Hessian is not positive, and the Fisher information is its mean over frames of the model.
+
+        Args:
+            logits: parameters (..., P).
+            tangents: the direction (..., P).
+            frames: not used.
+
+        Returns:
+            (..., P).
+        """
+        if not self.learn_variance:
+            return tf.convert_to_tensor(tangents)
+        _, log_variance = self._moments(logits)
+        of_mean, of_raw = tf.split(tangents, 2, axis=-1)
+        # d log variance / d raw is the share that the learned part has in the variance.
+        share = tf.sigmoid(tf.split(logits, 2, axis=-1)[1] - 2 * math.log(self.minimum_std))
+        return tf.concat(
+            [of_mean * tf.exp(-log_variance), 0.5 * tf.square(share) * of_raw], axis=-1)
+
     def sample(
         self, parameters: tf.Tensor, seed: tf.Tensor, temperature: float | tf.Tensor = 1.0
     ) -> tf.Tensor:

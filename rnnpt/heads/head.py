@@ -20,7 +20,8 @@ class Head(keras.layers.Layer):
     """How likely the next frame is, given parameters that the recurrence computes.
 
     A subclass gives `num_parameters`, `log_prob`, `loss`, `sample` and `mean`. A head whose
-    likelihood is not exact sets `exact = False` and gives `estimate_log_prob`, with its error.
+    likelihood is not exact sets `exact = False` and gives `estimate_log_prob`, with its error; an
+    exact one gives `curvature`, and `logits` where the loss is not convex in the parameters.
     A seed is int32 (2,), one stream for all rows, or (B, 2), one a row (see `numerics.uniform`).
     """
 
@@ -95,6 +96,37 @@ class Head(keras.layers.Layer):
             One number a frame (...): the negative log-likelihood, or a surrogate of its gradient.
         """
         return -self.log_prob(parameters, frames)
+
+    def logits(self, parameters: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+        """What the loss is a convex function of: where a Gauss-Newton matrix is linearised up to.
+
+        Args:
+            parameters: (..., P).
+            frames: (..., V).
+
+        Returns:
+            (..., A); in the base class the parameters themselves.
+        """
+        return parameters
+
+    def curvature(self, logits: tf.Tensor, tangents: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+        """The curvature of the loss of each frame at its logits, times a direction.
+
+        Args:
+            logits: (..., A).
+            tangents: the direction (..., A).
+            frames: (..., V).
+
+        Returns:
+            H tangents (..., A), H positive semidefinite: the Hessian of the loss, or the Fisher
+            information where a head says so.
+
+        Raises:
+            NotImplementedError: in the base class.
+
+        Source: Sutskever 2013, eq. 4.4.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no curvature")
 
     def sample(
         self, parameters: tf.Tensor, seed: tf.Tensor, temperature: float | tf.Tensor = 1.0

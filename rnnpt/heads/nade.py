@@ -118,6 +118,19 @@ class NADEHead(Head):
             fields += tf.matmul(units[:, block], kernel[block])
         return visible_bias + tf.reshape(tf.concat(logits, axis=1), tf.shape(visible_bias))
 
+    def curvature(self, logits: tf.Tensor, tangents: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
+        """The Hessian of the loss at the log-odds, times a direction.
+
+        Args:
+            logits: log-odds of each unit given those below it (..., V).
+            tangents: the direction (..., V).
+            frames: not used.
+
+        Returns:
+            (..., V).
+        """
+        return numerics.bernoulli_curvature(logits, tangents)
+
     def sample(
         self, parameters: tf.Tensor, seed: tf.Tensor, temperature: float | tf.Tensor = 1.0
     ) -> tf.Tensor:
