@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnpt import numerics
+from rnnpt.optimizers._line_search import infinite_if_unknown
 from rnnpt.optimizers.objective import Objective, ObjectiveOptimizer
 
 Values = list[tf.Tensor]
@@ -134,8 +135,8 @@ def nesterov_1983_update(
     num_halvings, rate, new_loss = tf.while_loop(
         lambda i, rate, new_loss: (
             is_finite & (i < max_halvings) & ~is_enough(rate, new_loss)),
-        lambda i, rate, _: (
-            i + 1, rate / 2, tf.cast(loss_at(step_at(rate / 2)), loss.dtype)),
+        lambda i, rate, _: (i + 1, rate / 2, infinite_if_unknown(
+            tf.cast(loss_at(step_at(rate / 2)), loss.dtype))),
         (tf.constant(-1), rate * 2, tf.constant(np.inf, loss.dtype)))
     parameters = step_at(rate)
     velocity = [new - old for new, old in zip(parameters, state.parameters)]

@@ -193,6 +193,18 @@ def test_a_loss_that_is_not_finite_stops_in_one_line_and_leaves_theta(loss, valu
     np.testing.assert_array_equal(variable, [-1.0, 2.0])
 
 
+def test_a_rate_that_leads_to_no_number_is_halved():
+    # x - log x from 3 with the gradient 2/3: the rates 10 and 5 lead below 0.
+    variable = tf.Variable(np.array([3.0]))
+    optimizer = optimizers.Nesterov1983(learning_rate=10.0)
+    optimizer.build([variable])
+    objective = optimizers.Objective(
+        [variable], lambda: tf.reduce_sum(variable - tf.math.log(variable)))
+    tf.function(lambda: optimizer.minimize(objective))()
+    assert float(optimizer.learning_rate) == 2.5
+    np.testing.assert_allclose(variable, [3 - 2.5 * 2 / 3])
+
+
 def test_a_loss_that_is_not_a_function_of_the_weights_is_told():
     variable, calls = tf.Variable(np.array([1.0])), tf.Variable(0.0, dtype=tf.float64)
     optimizer = optimizers.Nesterov1983(learning_rate=0.1, max_halvings=7)
