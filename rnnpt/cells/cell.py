@@ -1,6 +1,6 @@
 """What every cell shares: the learned initial state, and the run over a whole sequence."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -14,8 +14,9 @@ class Cell(keras.layers.Layer):
     """A recurrence, usable in a `SequenceModel` and in `keras.layers.RNN`.
 
     A subclass gives `project_inputs`, the part of a step that does not depend on the state and is
-    done for all steps in one matrix product, and `advance`, the rest of the step. Where the output
-    is not the first state, it gives `output` too.
+    done for all steps in one matrix product, and the rest of the step: `advance`, or in two parts
+    `pre_activations` and `activate`, with the `nonlinearity` between them, so that structural
+    damping finds it. Where the output is not the first state, it gives `output` too.
 
     Args:
         state_sizes: number of units of each state tensor.
@@ -29,6 +30,8 @@ class Cell(keras.layers.Layer):
 
     #: Whether no state can overflow, however long the sequence.
     bounded = False
+    #: What makes states of `pre_activations`, unit by unit; None where these are the states.
+    nonlinearity: Callable[[tf.Tensor], tf.Tensor] | None = None
 
     def __init__(
         self, state_sizes: Sequence[int], activity_l1: float = 0.0, **kwargs: Any
@@ -98,7 +101,37 @@ class Cell(keras.layers.Layer):
         Raises:
             NotImplementedError: in the base class.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no advance")
+        if type(self).pre_activations is Cell.pre_activations:
+            raise NotImplementedError(f"{type(self).__name__} has no advance")
+        return self.activate(self.pre_activations(projected, states), states)
+
+    def pre_activations(
+        self, projected: tf.Tensor, states: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """What the nonlinearity of the recurrence acts on: what structural damping keeps in place.
+
+        Args:
+            projected: one step of `project_inputs` (B, ...).
+            states: state tensors (B, S_i).
+
+        Returns:
+            Tensors (B, ...); in the base class the new states themselves.
+        """
+        return self.advance(projected, states)
+
+    def activate(
+        self, pre_activations: list[tf.Tensor], states: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """The rest of the step.
+
+        Args:
+            pre_activations: as `pre_activations` gives them.
+            states: state tensors (B, S_i) before the step.
+
+        Returns:
+            New state tensors (B, S_i).
+        """
+        return pre_activations
 
     def output(self, states: list[tf.Tensor]) -> tf.Tensor:
         """What the readout sees of the states, those before the first frame included.

@@ -74,17 +74,19 @@ class LeakyCell(SimpleCell):
             initializer=lambda shape, dtype: tf.constant(leak, dtype))
         super().build(input_shape)
 
-    def advance(self, projected: tf.Tensor, states: list[tf.Tensor]) -> list[tf.Tensor]:
-        """The state after one more frame.
+    def activate(
+        self, pre_activations: list[tf.Tensor], states: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """The states after one more frame.
 
         Args:
-            projected: one step of `project_inputs` (B, H).
+            pre_activations: as `pre_activations` gives them.
             states: [h], with h (B, H).
 
         Returns:
             The new [h].
         """
-        new, = super().advance(projected, states)
+        new, = super().activate(pre_activations, states)
         return [states[0] + self.leak * (new - states[0])]
 
     def get_config(self) -> dict[str, object]:

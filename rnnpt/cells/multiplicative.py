@@ -36,6 +36,7 @@ class MRNNCell(Cell):
     """
 
     bounded = True
+    nonlinearity = staticmethod(tf.tanh)
 
     def __init__(
         self,
@@ -94,19 +95,35 @@ class MRNNCell(Cell):
         bias = tf.pad(self.bias, [[self.num_factors, 0]])
         return tf.nn.bias_add(tf.tensordot(frames, kernel, axes=1), bias)
 
-    def advance(self, projected: tf.Tensor, states: list[tf.Tensor]) -> list[tf.Tensor]:
-        """The state after one more frame.
+    def pre_activations(
+        self, projected: tf.Tensor, states: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """What the nonlinearity acts on.
 
         Args:
             projected: one step of `project_inputs` (B, F + H).
             states: [h], with h (B, H).
 
         Returns:
-            The new [h].
+            One tensor (B, H).
         """
         gains, added = tf.split(projected, [self.num_factors, self.units], axis=-1)
         factors = gains * tf.matmul(states[0], self.inward_kernel)
-        return [tf.tanh(added + tf.matmul(factors, self.outward_kernel))]
+        return [added + tf.matmul(factors, self.outward_kernel)]
+
+    def activate(
+        self, pre_activations: list[tf.Tensor], states: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """The states after one more frame.
+
+        Args:
+            pre_activations: as `pre_activations` gives them.
+            states: [h], with h (B, H).
+
+        Returns:
+            The new [h].
+        """
+        return [self.nonlinearity(pre_activations[0])]
 
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.

@@ -38,6 +38,7 @@ class SimpleCell(Cell):
         super().__init__(state_sizes=[units], **kwargs)
         self.units = units
         self.activation = keras.activations.get(activation)
+        self.nonlinearity = self.activation
         self.bounded = self.activation in (keras.activations.tanh, keras.activations.sigmoid)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.recurrent_kernel_initializer = keras.initializers.get(recurrent_kernel_initializer)
@@ -68,17 +69,33 @@ class SimpleCell(Cell):
         """
         return tf.nn.bias_add(tf.tensordot(frames, self.kernel, axes=1), self.bias)
 
-    def advance(self, projected: tf.Tensor, states: list[tf.Tensor]) -> list[tf.Tensor]:
-        """The state after one more frame.
+    def pre_activations(
+        self, projected: tf.Tensor, states: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """What the nonlinearity acts on.
 
         Args:
             projected: one step of `project_inputs` (B, H).
             states: [h], with h (B, H).
 
         Returns:
+            One tensor (B, H).
+        """
+        return [projected + tf.matmul(states[0], self.recurrent_kernel)]
+
+    def activate(
+        self, pre_activations: list[tf.Tensor], states: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """The states after one more frame.
+
+        Args:
+            pre_activations: as `pre_activations` gives them.
+            states: [h], with h (B, H).
+
+        Returns:
             The new [h].
         """
-        return [self.activation(projected + tf.matmul(states[0], self.recurrent_kernel))]
+        return [self.activation(pre_activations[0])]
 
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.

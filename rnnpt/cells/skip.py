@@ -58,21 +58,40 @@ class SkipCell(SimpleCell):
             initializer=self.skip_kernel_initializer)
         super().build(input_shape)
 
-    def advance(self, projected: tf.Tensor, states: list[tf.Tensor]) -> list[tf.Tensor]:
-        """The states after one more frame.
+    def pre_activations(
+        self, projected: tf.Tensor, states: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """What the nonlinearity acts on.
 
         Args:
             projected: one step of `project_inputs` (B, H).
             states: h (B, H), and the window (B, (d - 1) H).
 
         Returns:
+            One tensor (B, H).
+        """
+        skipped = tf.matmul(self._split(states[1])[1], self.skip_kernel)
+        return super().pre_activations(projected + skipped, states)
+
+    def activate(
+        self, pre_activations: list[tf.Tensor], states: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """The states after one more frame.
+
+        Args:
+            pre_activations: as `pre_activations` gives them.
+            states: h (B, H), and the window (B, (d - 1) H).
+
+        Returns:
             The new h, and the window one step later.
         """
-        state, window = states
-        kept, oldest = tf.split(window, [(self.num_steps - 2) * self.units, self.units], axis=-1)
-        skipped = tf.matmul(oldest, self.skip_kernel)
-        new, = super().advance(projected + skipped, [state])
-        return [new, tf.concat([state, kept], axis=-1)]
+        new, = super().activate(pre_activations, states)
+        kept, _ = self._split(states[1])
+        return [new, tf.concat([states[0], kept], axis=-1)]
+
+    def _split(self, window: tf.Tensor) -> list[tf.Tensor]:
+        """The window without its oldest state, and that state."""
+        return tf.split(window, [(self.num_steps - 2) * self.units, self.units], axis=-1)
 
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.

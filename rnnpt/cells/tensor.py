@@ -30,6 +30,7 @@ class TensorCell(Cell):
     """
 
     bounded = True
+    nonlinearity = staticmethod(tf.tanh)
 
     def __init__(
         self,
@@ -74,21 +75,37 @@ class TensorCell(Cell):
         bias = tf.pad(self.bias, [[self.units ** 2, 0]])
         return tf.nn.bias_add(tf.tensordot(frames, kernel, axes=1), bias)
 
-    def advance(self, projected: tf.Tensor, states: list[tf.Tensor]) -> list[tf.Tensor]:
-        """The state after one more frame.
+    def pre_activations(
+        self, projected: tf.Tensor, states: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """What the nonlinearity acts on.
 
         Args:
             projected: one step of `project_inputs` (B, H^2 + H).
             states: [h], with h (B, H).
 
         Returns:
-            The new [h].
+            One tensor (B, H).
         """
         flat, added = tf.split(projected, [self.units ** 2, self.units], axis=-1)
         matrices = tf.reshape(flat, [-1, self.units, self.units])
         # So small products are quicker without a matrix product.
         recurrent = tf.reduce_sum(matrices * states[0][:, :, tf.newaxis], axis=1)
-        return [tf.tanh(added + recurrent)]
+        return [added + recurrent]
+
+    def activate(
+        self, pre_activations: list[tf.Tensor], states: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """The states after one more frame.
+
+        Args:
+            pre_activations: as `pre_activations` gives them.
+            states: [h], with h (B, H).
+
+        Returns:
+            The new [h].
+        """
+        return [self.nonlinearity(pre_activations[0])]
 
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.
