@@ -311,7 +311,7 @@ def make_model(arguments: argparse.Namespace, problem: Problem, seeds: range) ->
 def training_batches(
     problem: Problem, seeds: range, means: np.ndarray, batch_size: int, start: int
 ) -> tf.data.Dataset:
-    """Each member's own batches, stacked.
+    """Each member's own batches, stacked; or all the sequences there are, the same for all members.
 
     Args:
         problem: to learn.
@@ -321,8 +321,15 @@ def training_batches(
         start: updates that are done.
 
     Returns:
-        An endless dataset of inputs (S, B, T', I), targets (S, B, T', O) and weights (S, B, T').
+        An endless dataset of inputs (S, B, T', I), targets (S, B, T', O) and weights (S, B, T'), or
+        of such without the first axis.
     """
+    if isinstance(problem, datasets.Memorization5Bit):
+        whole = problem.all_sequences()
+        if batch_size == len(whole.inputs):
+            return tf.data.Dataset.from_tensors(
+                (whole.inputs - means, whole.targets, whole.weights)).cache().repeat()
+
     def stack(*batches: ProblemBatch) -> tuple[tf.Tensor, ...]:
         inputs, targets, weights = (tf.stack(parts) for parts in zip(*batches))
         return inputs - means, targets, weights

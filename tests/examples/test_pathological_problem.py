@@ -134,3 +134,16 @@ def test_the_mean_answer_has_the_least_loss_of_those_that_ignore_the_inputs(exam
             rtol=1e-5, atol=2 * example.LEAST_CHANCE)
     # The trigger is never an answer, and its logit is finite.
     assert np.isfinite(example.mean_answer(problem, sequences)).all()
+
+
+def test_batches_of_all_the_sequences_there_are_are_shared(example):
+    problem = datasets.Memorization5Bit(num_steps=10)
+    means = example.input_means(problem)
+    batches = example.training_batches(problem, range(2), means, 32, start=7)
+    for inputs, targets, weights in batches.take(2):
+        whole = problem.all_sequences()
+        np.testing.assert_array_equal(inputs, whole.inputs - means)
+        np.testing.assert_array_equal(targets, whole.targets)
+        np.testing.assert_array_equal(weights, whole.weights)
+    inputs, _, _ = next(iter(example.training_batches(problem, range(2), means, 8, start=7)))
+    assert inputs.shape[:2] == (2, 8)
