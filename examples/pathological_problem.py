@@ -48,7 +48,7 @@ MARKED_RATE = ["3e-3", "6e-3@3000", "3e-2@6000", "3e-3@30000", "3e-4@42000"]
 # The thesis says only that it must fall to about 1e-5 after 1,500 updates, or gradients explode.
 # Those that are clipped do not.
 MEM5_RATE = ["3e-3", "1e-3@4000", "1e-4@30000"]
-SYMBOL_RATE = ["1e-2", "3e-2@1500", "1e-2@4000", "1e-3@30000", "1e-4@40000"]
+SYMBOL_RATE = ["1e-2", "2e-2@1500", "5e-3@4000", "5e-4@30000", "5e-5@42000"]
 MOMENTUM = ["0.9", "0.98@4000"]
 
 
@@ -79,7 +79,7 @@ class Setting:
 
 # The last two numbers of each: the thesis says nothing of them.
 _MARKED = (MARKED_RATE, 0.03, 0.1)
-_SYMBOLS = (SYMBOL_RATE, 0.1, 1.0)
+_SYMBOLS = (SYMBOL_RATE, 0.26, 1.0)
 SETTINGS = {
     "add": Setting(datasets.Addition, 80, 0.02, *_MARKED,
                    thesis={"nesterov": 0.011, "momentum": 0.25}),
