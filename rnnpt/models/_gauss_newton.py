@@ -6,12 +6,15 @@ TensorFlow has no tangents of a loop over time.
 """
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
 
 from rnnpt.cells import swap_time
-from rnnpt.models.sequence import SequenceModel
+
+if TYPE_CHECKING:
+    from rnnpt.models._training import SequenceTraining
 
 Tensors = list[tf.Tensor]
 # Of weights and of other inputs.
@@ -37,7 +40,7 @@ class Linearization:
     Source: Sutskever 2013, eq. 4.4, section 4.2.3 and algorithm 6.
     """
 
-    def __init__(self, model: SequenceModel, frames: tf.Tensor, mask: tf.Tensor) -> None:
+    def __init__(self, model: "SequenceTraining", frames: tf.Tensor, mask: tf.Tensor) -> None:
         self._model, self._cell = model, model.cell
         self._frames, self._real = swap_time(frames), tf.transpose(mask)
         self._num_steps, self._num_sequences = tf.unstack(tf.shape(self._real))
@@ -176,7 +179,7 @@ class Linearization:
 
     def _logits(self, weights: Tensors, states: Tensors) -> Tensors:
         with self._holding(weights, range(len(weights))):
-            parameters = self._model.parameters(states)
+            parameters = self._model.readout(self._cell.output(states))
             return [self._model.head.logits(parameters, self._frames)]
 
     def _chosen(self, values: Tensors) -> Tensors:

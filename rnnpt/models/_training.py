@@ -9,9 +9,11 @@ from rnnpt import numerics
 from rnnpt.cells import Cell, swap_time, unroll
 from rnnpt.heads import AISSchedule, Head
 from rnnpt.models import _batch
+from rnnpt.models._curved import Curved
 from rnnpt.models._hidden import Carried, HiddenVariable
 from rnnpt.models._truncation import BackwardWindow
 from rnnpt.models._update import check_optimizer, update, with_look_ahead
+from rnnpt.optimizers import HessianFree
 from rnnpt.optimizers.graph_error import plain_errors
 
 #: The estimate that RBM models report during `fit`: few runs, a short schedule, and a fixed sample
@@ -84,7 +86,7 @@ class SequenceTraining(keras.Model):
             raise ValueError(
                 f"compile must be given no loss and no metrics, got loss={self.loss!r}; the head "
                 "has its loss, and fit reports log_likelihood")
-        check_optimizer(self.optimizer, self.head)
+        check_optimizer(self.optimizer, self.head, self.dropout, self.num_backward_steps)
         with self.distribute_strategy.scope():
             self.build_for(_batch.width(x))
         if not isinstance(x, tf.data.Dataset):
@@ -151,6 +153,10 @@ class SequenceTraining(keras.Model):
         if self._num_replicas > 1:
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             seed = numerics.fold_in(seed, replica)
+
+        if isinstance(self.optimizer, HessianFree):
+            figures = Curved(self, frames, mask, starts, seed).update(self.optimizer)
+            return {**self._log(*figures), **self.optimizer.figures}
 
         def evaluate() -> tuple[tf.Tensor, tuple[Any, ...]]:
             outputs, valid = self._unroll(frames, mask, starts), tf.transpose(mask)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from rnnpt.heads import Head
 from rnnpt.models._hidden import HiddenVariable
-from rnnpt.optimizers import Nesterov, Objective, ObjectiveOptimizer, SwapLookAhead
+from rnnpt.optimizers import HessianFree, Nesterov, Objective, ObjectiveOptimizer, SwapLookAhead
 
 Figures = TypeVar("Figures")
 
@@ -51,21 +51,33 @@ def update(
     return figures
 
 
-def check_optimizer(optimizer: keras.optimizers.Optimizer, head: Head) -> None:
-    """Refuse an optimizer that needs the loss of a head that has none.
+def check_optimizer(
+    optimizer: keras.optimizers.Optimizer,
+    head: Head,
+    dropout: float,
+    num_backward_steps: int | None,
+) -> None:
+    """Refuse an optimizer that needs the loss of a head that has none, or another loss than this.
 
     Args:
         optimizer: of the model.
         head: of the model.
+        dropout: of the model.
+        num_backward_steps: of the model.
 
     Raises:
-        ValueError: if the head's loss is a surrogate, which is no objective.
+        ValueError: if the head's loss is a surrogate, which is no objective; or if the optimizer
+            takes a curvature, and the loss is not that of whole sequences without dropout.
     """
     if isinstance(optimizer, ObjectiveOptimizer) and not head.exact:
         raise ValueError(
             "compile: the optimizer must do with gradients, since the loss of "
             f"{type(head).__name__} is but a surrogate, got {type(optimizer).__name__}; take for "
             "example optimizers.Nesterov, or a head with an exact likelihood")
+    if isinstance(optimizer, HessianFree) and (dropout or num_backward_steps is not None):
+        raise ValueError(
+            "compile: HessianFree needs dropout=0 and num_backward_steps=None, since it takes the "
+            f"curvature of whole sequences, got {dropout} and {num_backward_steps}; leave them out")
 
 
 def with_look_ahead(

@@ -2,6 +2,7 @@
 
 from rnnpt.optimizers.callback import LogSchedules, SwapLookAhead
 from rnnpt.optimizers.divergence import NonFiniteLossError, StopAtNonFiniteLoss
+from rnnpt.optimizers.hessian_free import HessianFree
 from rnnpt.optimizers.momentum import Momentum, momentum_update
 from rnnpt.optimizers.nesterov import (
     Nesterov,
@@ -16,10 +17,17 @@ from rnnpt.optimizers.nesterov_1983 import (
     nesterov_1983_update,
     next_coefficient,
 )
-from rnnpt.optimizers.objective import Objective, ObjectiveOptimizer
+from rnnpt.optimizers.objective import (
+    CurvedObjective,
+    Objective,
+    ObjectiveOptimizer,
+    SummedObjective,
+)
 from rnnpt.optimizers.second_order import SecondOrderModel
 
 __all__ = [
+    "CurvedObjective",
+    "HessianFree",
     "LogSchedules",
     "Momentum",
     "Nesterov",
@@ -31,6 +39,7 @@ __all__ = [
     "SecondOrderModel",
     "SimplifiedNesterov",
     "StopAtNonFiniteLoss",
+    "SummedObjective",
     "SwapLookAhead",
     "estimate_learning_rate",
     "momentum_update",

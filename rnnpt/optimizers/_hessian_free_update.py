@@ -58,6 +58,7 @@ class HessianFreeProblem:
         loss: of the gradient batch where the parameters are ().
         gradient: of it (N,).
         loss_at: of the gradient batch after a step ().
+        curvature_loss: of the curvature batch where the parameters are ().
         curvature_gradient: the gradient of the curvature batch (N,).
         curvature_loss_at: the loss of the curvature batch after a step ().
         product: the Gauss-Newton matrix of the curvature batch, with structural damping of a given
@@ -67,6 +68,7 @@ class HessianFreeProblem:
     loss: tf.Tensor
     gradient: tf.Tensor
     loss_at: Callable[[tf.Tensor], tf.Tensor]
+    curvature_loss: tf.Tensor
     curvature_gradient: tf.Tensor
     curvature_loss_at: Callable[[tf.Tensor], tf.Tensor]
     product: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -117,7 +119,7 @@ def hessian_free_update(
     def curvature_loss_at(step: tf.Tensor) -> tf.Tensor:
         return infinite_if_unknown(problem.curvature_loss_at(step))
 
-    base = problem.curvature_loss_at(tf.zeros_like(problem.gradient))
+    base = problem.curvature_loss
     path = conjugate_gradients(
         damped_product, problem.gradient, decay * state.direction, max_steps=max_steps,
         min_steps=min_steps, tolerance=tolerance, objective=curvature_loss_at)

@@ -74,15 +74,116 @@ class Objective:
             A scalar, and a tensor a variable, zero where the loss does not hang on it.
         """
         self.move_to(values)
+        return self._value_and_gradient(self._loss)
+
+    def _value_and_gradient(
+        self, loss_of: Callable[[], tf.Tensor]
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         # Keras' variables hold those that the tape knows.
         variables = [getattr(variable, "value", variable) if isinstance(variable, keras.Variable)
                      else variable for variable in self.variables]
         with tf.GradientTape() as tape:
-            loss = self._loss()
+            loss = loss_of()
         gradients = tape.gradient(
             loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         # The gradient of an embedding has rows only.
         return loss, [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+
+class SummedObjective(Objective):
+    """A loss that is a sum over parts of a batch, so that one part at a time needs memory.
+
+    Args:
+        variables: what is trained.
+        loss_of_part: gives the loss of a part by its index, at what the variables hold.
+        num_parts: how many there are, at least 1.
+
+    Example:
+        >>> weight, rows = tf.Variable(3.0), tf.constant([1.0, 2.0])
+        >>> objective = SummedObjective([weight], lambda part: rows[part] * weight ** 2, 2)
+        >>> loss, [gradient] = objective.value_and_gradient_at([tf.constant(2.0)])
+        >>> float(loss), float(gradient)
+        (12.0, 12.0)
+    """
+
+    def __init__(
+        self,
+        variables: Sequence[keras.Variable],
+        loss_of_part: Callable[[tf.Tensor], tf.Tensor],
+        num_parts: int | tf.Tensor,
+    ) -> None:
+        super().__init__(variables, self._sum)
+        self._loss_of_part, self._num_parts = loss_of_part, num_parts
+
+    def value_and_gradient_at(
+        self, values: Sequence[tf.Tensor]
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The loss and its gradient at a point; the variables stay there.
+
+        Args:
+            values: a tensor a variable.
+
+        Returns:
+            A scalar, and a tensor a variable, zero where the loss does not hang on it.
+        """
+        self.move_to(values)
+
+        def of_part(part: int | tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+            return self._value_and_gradient(lambda: self._loss_of_part(part))
+
+        def body(
+            part: tf.Tensor, loss: tf.Tensor, gradient: list[tf.Tensor]
+        ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+            more, slopes = of_part(part)
+            return part + 1, loss + more, [one + other for one, other in zip(gradient, slopes)]
+
+        _, loss, gradient = tf.while_loop(
+            lambda part, *_: part < self._num_parts, body, (tf.constant(1), *of_part(0)),
+            parallel_iterations=1)
+        return loss, gradient
+
+    def _sum(self) -> tf.Tensor:
+        _, loss = tf.while_loop(
+            lambda part, _: part < self._num_parts,
+            lambda part, loss: (part + 1, loss + self._loss_of_part(part)),
+            (tf.constant(1), self._loss_of_part(0)), parallel_iterations=1)
+        return loss
+
+
+class CurvedObjective(Objective):
+    """A loss with a Gauss-Newton matrix, which may be that of a smaller batch.
+
+    Args:
+        whole: the loss of the gradient batch.
+        curved: that of the curvature batch, of the same variables.
+        linearize: gives, where the variables are now, the product of the curvature batch's
+            Gauss-Newton matrix with a vector, a tensor a variable, its second argument the strength
+            of structural damping.
+
+    Source: Sutskever 2013, algorithm 5.
+    """
+
+    def __init__(
+        self,
+        whole: Objective,
+        curved: Objective,
+        linearize: Callable[[], Callable[[list[tf.Tensor], tf.Tensor], list[tf.Tensor]]],
+    ) -> None:
+        super().__init__(whole.variables, whole._loss)
+        self.whole, self.curved, self.linearize = whole, curved, linearize
+
+    def value_and_gradient_at(
+        self, values: Sequence[tf.Tensor]
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The loss of the gradient batch and its gradient at a point; the variables stay there.
+
+        Args:
+            values: a tensor a variable.
+
+        Returns:
+            A scalar, and a tensor a variable.
+        """
+        return self.whole.value_and_gradient_at(values)
 
 
 class ObjectiveOptimizer(keras.optimizers.Optimizer, abc.ABC):

@@ -23,7 +23,8 @@ def quadratic_problem(matrix, gradient, loss: float = 3.0) -> HessianFreeProblem
         return loss + tf.tensordot(gradient, step, 1) + 0.5 * tf.tensordot(step, curved, 1)
 
     return HessianFreeProblem(
-        tf.constant(loss, gradient.dtype), gradient, loss_at, gradient, loss_at,
+        tf.constant(loss, gradient.dtype), gradient, loss_at,
+        tf.constant(loss, gradient.dtype), gradient, loss_at,
         lambda vector, _: tf.linalg.matvec(matrix, vector))
 
 
