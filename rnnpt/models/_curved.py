@@ -22,7 +22,7 @@ class Curved:
         frames: (B, T, V).
         mask: True on real frames (B, T).
         starts: True where a row begins (B,): here, everywhere.
-        seed: of nothing that an exact head draws.
+        seed: which every head's loss takes, though an exact one draws nothing.
     """
 
     def __init__(

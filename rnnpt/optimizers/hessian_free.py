@@ -1,7 +1,7 @@
 """Hessian-free optimization: truncated Newton steps by conjugate gradients."""
 
-import math
 import numbers
+import sys
 from typing import Any
 
 import keras
@@ -70,14 +70,14 @@ class HessianFree(ObjectiveOptimizer):
         max_failures: int = 20,
         name: str | None = None,
     ) -> None:
-        for word, number, low, high in (
-                ("damping", damping, 0, math.inf),
-                ("structural_damping", structural_damping, 0, math.inf),
-                ("tolerance", tolerance, 0, 1), ("decay", decay, 0, 1.0000001)):
-            if not low <= number < high:
+        most = sys.float_info.max
+        for word, number, high in (
+                ("damping", damping, most), ("structural_damping", structural_damping, most),
+                ("tolerance", tolerance, 1), ("decay", decay, 1)):
+            if not 0 <= number <= high:
                 raise ValueError(
-                    f"HessianFree: {word} must be at least {low} and below {round(high, 6)}, got "
-                    f"{number}; the default is a good start")
+                    f"HessianFree: {word} must be from 0 to {high:.3g}, got {number}; the default "
+                    "is a good start")
         for word, count in (
                 ("curvature_rows", curvature_rows), ("rows_at_once", rows_at_once),
                 ("max_steps", max_steps), ("min_steps", min_steps), ("max_failures", max_failures)):

@@ -119,7 +119,7 @@ def test_weights_that_are_no_numbers_stop_with_advice_and_stay():
 
 
 @pytest.mark.parametrize("wrong", [
-    {"damping": -1.0}, {"structural_damping": -0.1}, {"tolerance": 1.0}, {"decay": 1.1},
+    {"damping": -1.0}, {"structural_damping": -0.1}, {"tolerance": 1.1}, {"decay": 1.1},
     {"curvature_rows": 0}, {"rows_at_once": 1.5}, {"max_steps": 0}, {"max_failures": 0},
     {"damping": float("nan")}])
 def test_a_number_out_of_range_is_told(wrong):
