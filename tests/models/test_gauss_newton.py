@@ -53,7 +53,7 @@ def matrices_of(model, frames, mask) -> tuple[np.ndarray, np.ndarray]:
     matrix = np.einsum("nap,nab,nbq->pq", jacobian, curvature, jacobian)
     damping = sum(
         np.einsum("nap,na,naq->pq", jacobian, slope, jacobian)
-        for jacobian, slope in zip(map(rows, hidden), slopes))
+        for jacobian, slope in zip(map(rows, hidden), slopes)) if frames.shape[1] > 1 else 0
     return matrix / len(frames), damping / len(frames)
 
 
@@ -95,6 +95,17 @@ def test_a_product_is_that_with_the_matrix_built_row_by_row(double_precision, ce
             expected = (matrix + damping * damping_matrix) @ vector
             found = product(tf.constant(vector), tf.constant(damping, tf.float64))
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-8 * abs(expected).max())
+
+
+def test_a_single_frame_has_a_product(double_precision):
+    model = make_model("SimpleCell", "BernoulliHead")
+    frames, mask = batch_for(model)
+    frames, mask = frames[:, :1], mask[:, :1]
+    matrix, _ = matrices_of(model, frames, mask)
+    vector = np.random.default_rng(5).standard_normal(len(matrix))
+    found = product_of(model, frames, mask)(
+        tf.constant(vector), tf.constant(0.5, tf.float64))
+    np.testing.assert_allclose(found, matrix @ vector, rtol=1e-8, atol=1e-12)
 
 
 def test_padding_never_enters(double_precision):
