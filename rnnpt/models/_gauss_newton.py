@@ -42,10 +42,6 @@ class Linearization:
 
     def __init__(self, model: "SequenceTraining", frames: tf.Tensor, mask: tf.Tensor) -> None:
         self._model, self._cell = model, model.cell
-        # No step leads from a single frame, and a loop of none has nothing to stack.
-        surplus = tf.maximum(2 - tf.shape(frames)[1], 0)
-        frames = tf.pad(frames, [[0, 0], [0, surplus], [0, 0]])
-        mask = tf.pad(mask, [[0, 0], [0, surplus]])
         self._frames, self._real = swap_time(frames), tf.transpose(mask)
         self._num_steps, self._num_sequences = tf.unstack(tf.shape(self._real))
         self._variables = list(model.trainable_variables)
