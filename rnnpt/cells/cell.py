@@ -129,9 +129,10 @@ class Cell(keras.layers.Layer):
             states: state tensors (B, S_i) before the step.
 
         Returns:
-            New state tensors (B, S_i).
+            New state tensors (B, S_i); in the base class the nonlinearity of the pre-activations.
         """
-        return pre_activations
+        nonlinearity = self.nonlinearity or tf.identity
+        return [nonlinearity(each) for each in pre_activations]
 
     def output(self, states: list[tf.Tensor]) -> tf.Tensor:
         """What the readout sees of the states, those before the first frame included.

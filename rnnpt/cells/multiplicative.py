@@ -111,20 +111,6 @@ class MRNNCell(Cell):
         factors = gains * tf.matmul(states[0], self.inward_kernel)
         return [added + tf.matmul(factors, self.outward_kernel)]
 
-    def activate(
-        self, pre_activations: list[tf.Tensor], states: list[tf.Tensor]
-    ) -> list[tf.Tensor]:
-        """The states after one more frame.
-
-        Args:
-            pre_activations: as `pre_activations` gives them.
-            states: [h], with h (B, H).
-
-        Returns:
-            The new [h].
-        """
-        return [self.nonlinearity(pre_activations[0])]
-
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.
 

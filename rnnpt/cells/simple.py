@@ -83,20 +83,6 @@ class SimpleCell(Cell):
         """
         return [projected + tf.matmul(states[0], self.recurrent_kernel)]
 
-    def activate(
-        self, pre_activations: list[tf.Tensor], states: list[tf.Tensor]
-    ) -> list[tf.Tensor]:
-        """The states after one more frame.
-
-        Args:
-            pre_activations: as `pre_activations` gives them.
-            states: [h], with h (B, H).
-
-        Returns:
-            The new [h].
-        """
-        return [self.activation(pre_activations[0])]
-
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.
 

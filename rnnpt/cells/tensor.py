@@ -93,20 +93,6 @@ class TensorCell(Cell):
         recurrent = tf.reduce_sum(matrices * states[0][:, :, tf.newaxis], axis=1)
         return [added + recurrent]
 
-    def activate(
-        self, pre_activations: list[tf.Tensor], states: list[tf.Tensor]
-    ) -> list[tf.Tensor]:
-        """The states after one more frame.
-
-        Args:
-            pre_activations: as `pre_activations` gives them.
-            states: [h], with h (B, H).
-
-        Returns:
-            The new [h].
-        """
-        return [self.nonlinearity(pre_activations[0])]
-
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.
 

@@ -165,7 +165,7 @@ class Linearization:
 
         return step
 
-    def _nonlinear(self, weights: Tensors, hidden: Tensors) -> Tensors:
+    def _nonlinear(self, _: Tensors, hidden: Tensors) -> Tensors:
         nonlinearity = self._cell.nonlinearity or tf.identity
         return [nonlinearity(each) for each in hidden]
 
