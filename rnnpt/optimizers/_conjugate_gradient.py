@@ -105,7 +105,7 @@ def conjugate_gradients(
     base = objective(tf.zeros_like(start)) if objective is not None else tf.constant(0.0)
     state = _State(
         step=tf.constant(0), solution=start, residual=residual, direction=-preconditioned,
-        square=_dot(residual, preconditioned),
+        square=dot(residual, preconditioned),
         models=tf.tensor_scatter_nd_update(
             tf.zeros([max_steps + 1], tf.float64), [[0]], [_model(start, residual, gradient)]),
         candidates=tf.TensorArray(start.dtype, kept_at.shape[0], element_shape=start.shape),
@@ -114,13 +114,13 @@ def conjugate_gradients(
     def advance(*values: tf.Tensor) -> _State:
         state = _State(*values)
         curved = product(state.direction)
-        curvature = _dot(state.direction, curved)
+        curvature = dot(state.direction, curved)
         length = tf.cast(state.square / curvature, start.dtype)
         step = state.step + 1
         solution = state.solution + length * state.direction
         residual = state.residual + length * curved
         preconditioned = precondition(residual)
-        square = _dot(residual, preconditioned)
+        square = dot(residual, preconditioned)
         model = _model(solution, residual, gradient)
         failed = tf.where(
             state.square == 0, EXACT, tf.where(
@@ -202,9 +202,17 @@ def _has_settled(models: tf.Tensor, step: tf.Tensor, tolerance: float) -> tf.Ten
 
 def _model(solution: tf.Tensor, residual: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
     """q, without another product: A x is the residual less the gradient."""
-    return 0.5 * _dot(solution, residual + gradient)
+    return 0.5 * dot(solution, residual + gradient)
 
 
-def _dot(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-    """In float64: sums of a million terms decide about lengths and stops."""
+def dot(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    """A product of vectors in float64: sums of a million terms decide about lengths and stops.
+
+    Args:
+        left: (N,).
+        right: (N,).
+
+    Returns:
+        A scalar, float64.
+    """
     return tf.tensordot(tf.cast(left, tf.float64), tf.cast(right, tf.float64), 1)

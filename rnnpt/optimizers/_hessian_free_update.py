@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from rnnpt.optimizers._conjugate_gradient import conjugate_gradients
+from rnnpt.optimizers._conjugate_gradient import conjugate_gradients, dot
 from rnnpt.optimizers._damping import LevenbergMarquardt, reduction_ratio
 from rnnpt.optimizers._line_search import backtracking, infinite_if_unknown, walk_back
 
@@ -128,11 +128,11 @@ def hessian_free_update(
         tf.shape(path.candidates)[0], base)
     step = path.candidates[chosen]
     curved = damped_product(step) if damped_ratio else problem.product(step, tf.zeros([], dtype))
-    promised = -_dot(problem.curvature_gradient, step) - 0.5 * _dot(step, curved)
+    promised = -dot(problem.curvature_gradient, step) - 0.5 * dot(step, curved)
     ratio = reduction_ratio(tf.cast(base - chosen_loss, tf.float64), promised)
     length, new_loss = backtracking(
         lambda length: problem.loss_at(length * step), problem.loss,
-        tf.cast(_dot(problem.gradient, step), dtype))
+        tf.cast(dot(problem.gradient, step), dtype))
     report = HessianFreeReport(
         loss=problem.loss, new_loss=new_loss, damping=state.damping,
         ratio=tf.cast(ratio, state.damping.dtype), num_steps=path.num_steps,
@@ -141,7 +141,3 @@ def hessian_free_update(
     # After no step the direction has proved of no use.
     direction = tf.where(length > 0, path.solution, tf.zeros_like(path.solution))
     return (length * step, HessianFreeState(direction, rule.adjusted(state.damping, ratio)), report)
-
-
-def _dot(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-    return tf.tensordot(tf.cast(left, tf.float64), tf.cast(right, tf.float64), 1)
