@@ -13,7 +13,7 @@ from rnnpt.models._curved import Curved
 from rnnpt.models._hidden import Carried, HiddenVariable
 from rnnpt.models._truncation import BackwardWindow
 from rnnpt.models._update import check_optimizer, update, with_look_ahead
-from rnnpt.optimizers import HessianFree
+from rnnpt.optimizers import CurvatureOptimizer, ReportingOptimizer
 from rnnpt.optimizers.graph_error import plain_errors
 
 #: The estimate that RBM models report during `fit`: few runs, a short schedule, and a fixed sample
@@ -154,7 +154,7 @@ class SequenceTraining(keras.Model):
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             seed = numerics.fold_in(seed, replica)
 
-        if isinstance(self.optimizer, HessianFree):
+        if isinstance(self.optimizer, CurvatureOptimizer):
             figures = Curved(self, frames, mask, starts, seed).update(self.optimizer)
             return {**self._log(*figures), **self.optimizer.figures}
 
@@ -169,7 +169,10 @@ class SequenceTraining(keras.Model):
             return loss, (total, count, activity, penalty)
 
         carried = [self._carried] if self.num_backward_steps is None else self._window.carried
-        return self._log(*update(self.optimizer, self.trainable_variables, evaluate, carried))
+        logs = self._log(*update(self.optimizer, self.trainable_variables, evaluate, carried))
+        if isinstance(self.optimizer, ReportingOptimizer):
+            logs |= self.optimizer.figures
+        return logs
 
     def test_step(self, data: _batch.Batch) -> dict[str, tf.Tensor]:
         """The figures of one batch, each row from the learned initial state.

@@ -8,7 +8,13 @@ import tensorflow as tf
 
 from rnnpt.heads import Head
 from rnnpt.models._hidden import HiddenVariable
-from rnnpt.optimizers import HessianFree, Nesterov, Objective, ObjectiveOptimizer, SwapLookAhead
+from rnnpt.optimizers import (
+    CurvatureOptimizer,
+    Nesterov,
+    Objective,
+    ObjectiveOptimizer,
+    SwapLookAhead,
+)
 
 Figures = TypeVar("Figures")
 
@@ -74,10 +80,11 @@ def check_optimizer(
             "compile: the optimizer must do with gradients, since the loss of "
             f"{type(head).__name__} is but a surrogate, got {type(optimizer).__name__}; take for "
             "example optimizers.Nesterov, or a head with an exact likelihood")
-    if isinstance(optimizer, HessianFree) and (dropout or num_backward_steps is not None):
+    if isinstance(optimizer, CurvatureOptimizer) and (dropout or num_backward_steps is not None):
         raise ValueError(
-            "compile: HessianFree needs dropout=0 and num_backward_steps=None, since it takes the "
-            f"curvature of whole sequences, got {dropout} and {num_backward_steps}; leave them out")
+            f"compile: {type(optimizer).__name__} needs dropout=0 and num_backward_steps=None, "
+            "since it takes the curvature of whole sequences, got "
+            f"{dropout} and {num_backward_steps}; leave them out")
 
 
 def with_look_ahead(

@@ -1,6 +1,7 @@
 """Keras optimizers, and the pure rules that they are made of."""
 
 from rnnpt.optimizers.callback import LogSchedules, SwapLookAhead
+from rnnpt.optimizers.curvature_optimizer import CurvatureOptimizer
 from rnnpt.optimizers.divergence import NonFiniteLossError, StopAtNonFiniteLoss
 from rnnpt.optimizers.hessian_free import HessianFree
 from rnnpt.optimizers.momentum import Momentum, momentum_update
@@ -23,9 +24,11 @@ from rnnpt.optimizers.objective import (
     ObjectiveOptimizer,
     SummedObjective,
 )
+from rnnpt.optimizers.reporting_optimizer import ReportingOptimizer
 from rnnpt.optimizers.second_order import SecondOrderModel
 
 __all__ = [
+    "CurvatureOptimizer",
     "CurvedObjective",
     "HessianFree",
     "LogSchedules",
@@ -36,6 +39,7 @@ __all__ = [
     "NonFiniteLossError",
     "Objective",
     "ObjectiveOptimizer",
+    "ReportingOptimizer",
     "SecondOrderModel",
     "SimplifiedNesterov",
     "StopAtNonFiniteLoss",

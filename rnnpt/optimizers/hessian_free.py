@@ -1,27 +1,19 @@
 """Hessian-free optimization: truncated Newton steps by conjugate gradients."""
 
-import numbers
 import sys
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from rnnpt.optimizers._damping import LevenbergMarquardt
-from rnnpt.optimizers._hessian_free_update import (
-    HessianFreeProblem,
-    HessianFreeState,
-    hessian_free_update,
-)
-from rnnpt.optimizers.objective import CurvedObjective, Objective, ObjectiveOptimizer
-
-_FIGURES = (
-    "damping", "reduction_ratio", "cg_steps", "cg_chosen_step", "step_length", "gradient_norm")
+from rnnpt.optimizers._hessian_free_update import HessianFreeState, hessian_free_update
+from rnnpt.optimizers.curvature_optimizer import CurvatureOptimizer, moved
+from rnnpt.optimizers.objective import Objective
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
-class HessianFree(ObjectiveOptimizer):
+class HessianFree(CurvatureOptimizer):
     """Minimises the Gauss-Newton quadratic around the parameters, as far as it can be trusted.
 
     Use it where a gradient alone gets nowhere: dependencies over hundreds of steps, deep networks
@@ -57,6 +49,9 @@ class HessianFree(ObjectiveOptimizer):
     Source: Martens 2010; Sutskever 2013, section 4.2.
     """
 
+    FIGURES = (
+        "damping", "reduction_ratio", "cg_steps", "cg_chosen_step", "step_length", "gradient_norm")
+
     def __init__(
         self,
         damping: float = 0.3,
@@ -71,74 +66,31 @@ class HessianFree(ObjectiveOptimizer):
         name: str | None = None,
     ) -> None:
         most = sys.float_info.max
-        for word, number, high in (
-                ("damping", damping, most), ("structural_damping", structural_damping, most),
-                ("tolerance", tolerance, 1), ("decay", decay, 1)):
-            if not 0 <= number <= high:
-                raise ValueError(
-                    f"HessianFree: {word} must be from 0 to {high:.3g}, got {number}; the default "
-                    "is a good start")
-        for word, count in (
-                ("curvature_rows", curvature_rows), ("rows_at_once", rows_at_once),
-                ("max_steps", max_steps), ("min_steps", min_steps), ("max_failures", max_failures)):
-            if count is not None and (not isinstance(count, numbers.Integral) or count < 1):
-                raise ValueError(
-                    f"HessianFree: {word} must be a positive integer, got {count!r}; "
-                    "leave it out for its default")
-        super().__init__(1.0, name=name)
+        self.check_ranges(
+            damping=(damping, most), structural_damping=(structural_damping, most),
+            tolerance=(tolerance, 1), decay=(decay, 1))
+        self.check_counts(max_steps=max_steps, min_steps=min_steps)
+        super().__init__(curvature_rows, rows_at_once, max_failures, name=name)
         self.first_damping, self.structural_damping = damping, structural_damping
-        self.curvature_rows, self.rows_at_once = curvature_rows, rows_at_once
         self.max_steps, self.min_steps = max_steps, min_steps
-        self.tolerance, self.decay, self.max_failures = tolerance, decay, max_failures
+        self.tolerance, self.decay = tolerance, decay
 
-    def build(self, variables: list[keras.Variable]) -> None:
-        """Make the direction, lambda and the figures.
+    def first_figures(self) -> dict[str, float]:
+        """Figures that an update begins with: lambda.
 
-        Args:
-            variables: that will be trained.
+        Returns:
+            Numbers by name.
         """
-        if not self.built:
-            super().build(variables)
-            size = sum(int(np.prod(variable.shape)) for variable in variables)
-            self._direction = self.add_variable((size,), name="direction")
-            # Set by its initializer: what is assigned while a graph is made is lost.
-            first = keras.initializers.Constant(self.first_damping)
-            self._figures = {
-                name: self.add_variable((), first if name == "damping" else "zeros", name=name)
-                for name in _FIGURES}
-            self._failures = self.add_variable((), name="failures")
-
-    @property
-    def figures(self) -> dict[str, tf.Tensor]:
-        """What the last update did, by name; "damping" is that of the next one."""
-        return {name: tf.convert_to_tensor(variable) for name, variable in self._figures.items()}
+        return {"damping": self.first_damping}
 
     def update(self, objective: Objective) -> None:
         """Take one step; where there is none to take, stay, and stop after too many of these.
 
         Args:
             objective: of the present batch, a `CurvedObjective`.
-
-        Raises:
-            TypeError: if it has no curvature.
         """
-        if not isinstance(objective, CurvedObjective):
-            raise TypeError(
-                "HessianFree: the model must hand over a curvature, got a loss alone; train a "
-                "SequenceModel")
         start = objective.values()
-        loss, gradient = objective.value_and_gradient_at(start)
-        curved_loss, curved_gradient = objective.curved.value_and_gradient_at(start)
-        product = objective.linearize()
-
-        def moved(step: tf.Tensor) -> list[tf.Tensor]:
-            return [value + part for value, part in zip(start, _parts(step, start))]
-
-        problem = HessianFreeProblem(
-            loss, _flat(gradient), lambda step: objective.value_at(moved(step)),
-            curved_loss, _flat(curved_gradient),
-            lambda step: objective.curved.value_at(moved(step)),
-            lambda vector, strength: _flat(product(_parts(vector, start), strength)))
+        problem = self.problem(objective, start)
         step, state, report = hessian_free_update(
             problem, HessianFreeState(
                 tf.convert_to_tensor(self._direction),
@@ -146,19 +98,16 @@ class HessianFree(ObjectiveOptimizer):
             structural_damping=self.structural_damping, max_steps=self.max_steps,
             min_steps=self.min_steps, tolerance=self.tolerance, decay=self.decay,
             rule=LevenbergMarquardt())
-        failures = tf.where(report.step_length > 0, 0.0, tf.convert_to_tensor(self._failures) + 1)
-        objective.move_to(moved(step))
+        objective.move_to(moved(start, step))
         self._direction.assign(state.direction)
-        self._failures.assign(failures)
-        for name, value in zip(_FIGURES, (
-                state.damping, report.ratio, report.num_steps, report.chosen_step,
-                report.step_length, report.gradient_norm), strict=True):
-            self._figures[name].assign(tf.cast(value, self._figures[name].dtype))
-        tf.debugging.Assert(failures < self.max_failures, [
-            f"HessianFree: an update must lower the loss, got {self.max_failures} in a row that "
-            "did not (begin with smaller weights or more sequences, or take a larger damping); "
-            "lambda =", state.damping, "loss =", loss, "norm of the gradient =",
-            report.gradient_norm, "in step", self._iterations + 1])
+        self.report(
+            report.step_length > 0, {
+                "damping": state.damping, "reduction_ratio": report.ratio,
+                "cg_steps": report.num_steps, "cg_chosen_step": report.chosen_step,
+                "step_length": report.step_length, "gradient_norm": report.gradient_norm},
+            "begin with smaller weights or more sequences, or take a larger damping",
+            {"lambda": state.damping, "loss": problem.loss,
+             "norm of the gradient": report.gradient_norm})
 
     def get_config(self) -> dict[str, Any]:
         """Everything the constructor takes.
@@ -169,12 +118,3 @@ class HessianFree(ObjectiveOptimizer):
         names = ("structural_damping", "curvature_rows", "rows_at_once", "max_steps", "min_steps",
                  "tolerance", "decay", "max_failures", "name")
         return {"damping": self.first_damping} | {name: getattr(self, name) for name in names}
-
-
-def _flat(values: list[tf.Tensor]) -> tf.Tensor:
-    return tf.concat([tf.reshape(value, [-1]) for value in values], axis=0)
-
-
-def _parts(vector: tf.Tensor, like: list[tf.Tensor]) -> list[tf.Tensor]:
-    sizes = [int(np.prod(value.shape)) for value in like]
-    return [tf.reshape(part, value.shape) for part, value in zip(tf.split(vector, sizes), like)]
