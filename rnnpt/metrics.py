@@ -1,4 +1,4 @@
-"""Log-likelihood a time step, as bits and perplexity too, and the piano rolls' frame accuracies.
+"""Log-likelihood, bits, perplexity and divergence, and the piano rolls' frame accuracies.
 
 Every metric is a pure NumPy function. The two accuracies are different rules that give different
 figures for one model, so a table shows both and never mixes them.
@@ -40,6 +40,46 @@ def log_likelihood(log_probs: ArrayLike, num_frames: int) -> float:
             "log_probs cover."
         )
     return float(np.sum(np.asarray(log_probs, np.float64)) / num_frames)
+
+
+def kl_divergence(log_probs: ArrayLike, frames: ArrayLike) -> np.ndarray:
+    """Returns how far predictions are from real-valued frames, as the thesis measures videos.
+
+        sum over v of q_v log(q_v / p_v) + (1 - q_v) log((1 - q_v) / (1 - p_v))
+
+    with q the frame and p the prediction: the cross-entropy less the frame's own entropy, which no
+    prediction takes away. Of frames of 0 and 1 it is minus the log-likelihood. It is summed over
+    the units of a frame; the thesis' error a sequence is the sum over the frames of a sequence.
+
+    Args:
+        log_probs: Minus the cross-entropy of each frame in nats (...), as `BernoulliHead.log_prob`.
+        frames: The real frames (..., V), from 0 to 1.
+
+    Returns:
+        Nats a frame (...), 0 where the prediction is the frame.
+
+    Raises:
+        ValueError: If the shapes do not go together, or a frame is not from 0 to 1.
+
+    Example:
+        >>> frames = [[0.5, 1.0], [0.0, 0.25]]
+        >>> kl_divergence(np.log([0.5, 0.25]), frames).round(4).tolist()
+        [0.0, 0.824]
+
+    Source: Sutskever 2013, section 4.5.1.
+    """
+    log_probs, frames = np.asarray(log_probs, np.float64), np.asarray(frames, np.float64)
+    if log_probs.shape != frames.shape[:-1]:
+        raise ValueError(
+            f"log_probs must be one number a frame, {frames.shape[:-1]}, got {log_probs.shape}: "
+            "pass those of each frame before they are summed."
+        )
+    if not np.all((frames >= 0) & (frames <= 1)):
+        raise ValueError(
+            f"frames must be from 0 to 1, got values from {np.min(frames):g} to "
+            f"{np.max(frames):g}: scale them, as the model's were."
+        )
+    return -log_probs - np.sum(_entropy_part(frames) + _entropy_part(1 - frames), axis=-1)
 
 
 def frame_scores(samples: ArrayLike, frames: ArrayLike) -> np.ndarray:
@@ -175,6 +215,11 @@ def perplexity(nats: float) -> float:
     """
     with np.errstate(over="ignore"):
         return float(np.exp(-_not_positive(nats)))
+
+
+def _entropy_part(values: np.ndarray) -> np.ndarray:
+    """Returns -values log values, 0 where they are 0."""
+    return -values * np.log(np.where(values > 0, values, 1))
 
 
 def _mismatch(name: str, predicted: np.ndarray, frames: np.ndarray) -> str:

@@ -28,6 +28,32 @@ def test_log_likelihood_refuses_no_frames():
         metrics.log_likelihood([], 0)
 
 
+def test_divergence_is_that_of_each_pixel_summed_over_a_frame():
+    random = np.random.default_rng(0)
+    frames = np.concatenate([random.random([3, 4, 5]), rolls(1, 3, 4, 2)], axis=-1)
+    predicted = random.uniform(0.01, 0.99, size=frames.shape)
+    log_probs = (frames * np.log(predicted) + (1 - frames) * np.log(1 - predicted)).sum(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = [np.where(q > 0, q * np.log(q / p), 0)
+                 for q, p in ((frames, predicted), (1 - frames, 1 - predicted))]
+    divergence = metrics.kl_divergence(log_probs, frames)
+    np.testing.assert_allclose(divergence, sum(parts).sum(axis=-1), rtol=0, atol=1e-10)
+    assert divergence.min() > 0
+
+
+def test_divergence_of_bits_is_minus_the_log_likelihood():
+    assert metrics.kl_divergence([-3.5, -0.25], rolls(2, 2, 6)).tolist() == [3.5, 0.25]
+
+
+@pytest.mark.parametrize("log_probs, frames, message", [
+    ([-1.0], [[0.5], [0.5]], r"log_probs must be one number a frame, \(2,\), got \(1,\)"),
+    ([-1.0], [[1.5]], "frames must be from 0 to 1, got values from 1.5 to 1.5"),
+    ([-1.0], [[np.nan]], "frames must be from 0 to 1, got values from nan to nan")])
+def test_divergence_refuses_what_is_no_frame(log_probs, frames, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.kl_divergence(log_probs, frames)
+
+
 @pytest.mark.parametrize(
     "sample, frame, score",
     [

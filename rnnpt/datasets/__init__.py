@@ -12,6 +12,7 @@ from rnnpt.datasets._symbol_problem import (
     TemporalOrder,
     ThreeBitTemporalOrder,
 )
+from rnnpt.datasets.bouncing_balls import BouncingBalls
 from rnnpt.datasets.chorale import chorales
 from rnnpt.datasets.curve import curves
 from rnnpt.datasets.image import Images, faces, mnist
@@ -22,8 +23,8 @@ from rnnpt.datasets.registry import get, names
 from rnnpt.datasets.sequence import Sequences, Splits
 
 __all__ = [
-    "Addition", "Images", "Memorization20Bit", "Memorization5Bit", "Multiplication", "Problem",
-    "ProblemBatch", "RandomPermutation", "Sequences", "Splits", "TemporalOrder",
-    "ThreeBitTemporalOrder", "Xor", "chorales", "curves", "faces", "get", "midi_folder", "mnist",
-    "names", "pianorolls",
+    "Addition", "BouncingBalls", "Images", "Memorization20Bit", "Memorization5Bit",
+    "Multiplication", "Problem", "ProblemBatch", "RandomPermutation", "Sequences", "Splits",
+    "TemporalOrder", "ThreeBitTemporalOrder", "Xor", "chorales", "curves", "faces", "get",
+    "midi_folder", "mnist", "names", "pianorolls",
 ]

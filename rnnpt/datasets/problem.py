@@ -1,12 +1,19 @@
 """What every artificial problem of long memory shares: draws, batches, test set and scores."""
 import abc
-from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from rnnpt.datasets.sequence import PREFETCHED_BATCHES
+from rnnpt.datasets._draw import (
+    TEST,
+    TRAINING,
+    check_batches,
+    check_draw,
+    check_integer,
+    endless,
+    generator,
+)
 
 #: A real output further than this from its target is wrong (Sutskever 2013, section 4.4).
 TOLERANCE = 0.04
@@ -14,9 +21,6 @@ TOLERANCE = 0.04
 SOLVED_BELOW = 0.01
 #: Sequences of a test set (section 4.4).
 NUM_TEST_SEQUENCES = 10_000
-
-# Second half of the random key, so that no training seed can draw the test set.
-_TRAINING, _TEST = 0, 1
 
 
 class ProblemBatch(NamedTuple):
@@ -55,7 +59,7 @@ class Problem(abc.ABC):
     _too_short: str  # what to do about a `num_steps` below it
 
     def __init__(self, num_steps: int) -> None:
-        _check_integer("num_steps", num_steps, self.least_num_steps, self._too_short)
+        check_integer("num_steps", num_steps, self.least_num_steps, self._too_short)
         self.num_steps = num_steps
 
     def __repr__(self) -> str:
@@ -81,10 +85,8 @@ class Problem(abc.ABC):
             ValueError: If `num_sequences` is not a positive integer, or `seed` or `step` not a
                 non-negative one.
         """
-        _check_integer("num_sequences", num_sequences, 1, "Pass how many to draw.")
-        _check_integer("seed", seed, 0, "Pass any number below 2**63.")
-        _check_integer("step", step, 0, "Pass the number of the update, from 0.")
-        return self._generate(_generator(seed, _TRAINING, step), num_sequences)
+        check_draw(num_sequences, seed, step)
+        return self._generate(generator(seed, TRAINING, step), num_sequences)
 
     def batches(self, batch_size: int, seed: int, start: int = 0) -> tf.data.Dataset:
         """Draw batches without end.
@@ -104,23 +106,13 @@ class Problem(abc.ABC):
             ValueError: If `batch_size` is not a positive integer, or `seed` or `start` not a
                 non-negative one.
         """
-        _check_integer("batch_size", batch_size, 1, "Pass the sequences of a batch.")
-        _check_integer("seed", seed, 0, "Pass any number below 2**63.")
-        _check_integer("start", start, 0, "Pass the number of updates already done.")
-
-        def generate() -> Iterator[ProblemBatch]:
-            step = start
-            while True:
-                yield self.draw(batch_size, seed, step)
-                step += 1
-
+        check_batches(batch_size, seed, start)
         shape = (batch_size, self.max_length)
-        return tf.data.Dataset.from_generator(generate, output_signature=ProblemBatch(
+        return endless(lambda step: self.draw(batch_size, seed, step), start, ProblemBatch(
             inputs=tf.TensorSpec((*shape, self.num_inputs), tf.float32),
             targets=tf.TensorSpec((*shape, self.num_outputs), tf.float32),
             weights=tf.TensorSpec(shape, tf.float32),
-        )).apply(tf.data.experimental.assert_cardinality(
-            tf.data.INFINITE_CARDINALITY)).prefetch(PREFETCHED_BATCHES)
+        ))
 
     def test_set(self, num_sequences: int = NUM_TEST_SEQUENCES) -> ProblemBatch:
         """Draw the fixed test set, which no training seed draws.
@@ -134,8 +126,8 @@ class Problem(abc.ABC):
         Raises:
             ValueError: If `num_sequences` is not a positive integer.
         """
-        _check_integer("num_sequences", num_sequences, 1, "Leave it out for the usual test set.")
-        return self._generate(_generator(0, _TEST, 0), num_sequences)
+        check_integer("num_sequences", num_sequences, 1, "Leave it out for the usual test set.")
+        return self._generate(generator(0, TEST, 0), num_sequences)
 
     def wrong_sequences(self, outputs: np.ndarray, batch: ProblemBatch) -> np.ndarray:
         """Tell which sequences are answered wrongly.
@@ -211,16 +203,3 @@ class Problem(abc.ABC):
             right = outputs.argmax(axis=-1) == batch.targets.argmax(axis=-1)
         # A comparison with NaN may come out either way; no answer is a wrong one.
         return ~right | np.isnan(outputs).any(axis=-1)
-
-
-def _generator(seed: int, purpose: int, step: int) -> np.random.Generator:
-    """A generator of its own for each step: the counter's lower words are far from used up."""
-    return np.random.Generator(np.random.Philox(key=[seed, purpose], counter=[0, 0, 0, step]))
-
-
-def _check_integer(name: str, value: object, least: int, advice: str) -> None:
-    if (not isinstance(value, (int, np.integer)) or isinstance(value, bool)
-            or not least <= value < 2**63):
-        raise ValueError(
-            f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}. "
-            f"{advice}")

@@ -1,5 +1,7 @@
 """The Bernoulli head: units of a frame independent given the past."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -15,11 +17,29 @@ class BernoulliHead(Head):
 
     Equation: log P(frame) = sum over v of the Bernoulli log-likelihood of unit v.
 
+    With `support="unit"` the frames are real numbers, such as gray pixels, and the same sum is
+    minus their cross-entropy: the KL divergence of `metrics.kl_divergence` but for a constant of
+    the frames, so that its gradient and its curvature are those of the divergence. What is drawn
+    is still 0 or 1; `mean` is the predicted frame.
+
     Args:
+        support: which frames there are, "binary", or "unit" for all from 0 to 1.
         **kwargs: of `keras.layers.Layer`.
 
-    Source: Boulanger-Lewandowski et al. 2012, the RNN row of Table 1; Bengio et al. 2012, 4.1.
+    Raises:
+        ValueError: if `support` is neither.
+
+    Source: Boulanger-Lewandowski et al. 2012, the RNN row of Table 1; Bengio et al. 2012, 4.1;
+    Sutskever 2013, section 4.5.1 for real frames.
     """
+
+    def __init__(self, support: str = "binary", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if support not in ("binary", "unit"):
+            raise ValueError(
+                f"BernoulliHead: support must be 'binary' or 'unit', got {support!r}; take "
+                "GaussianHead for frames that are not from 0 to 1")
+        self.support = support
 
     def num_parameters(self, num_visible: int) -> int:
         """One log-odds a unit.
@@ -37,7 +57,7 @@ class BernoulliHead(Head):
 
         Args:
             parameters: log-odds (..., V).
-            frames: (..., V), in {0, 1}.
+            frames: (..., V), in {0, 1}, or from 0 to 1.
 
         Returns:
             Nats a frame (...).
@@ -84,3 +104,11 @@ class BernoulliHead(Head):
             Probabilities (..., V).
         """
         return tf.sigmoid(parameters)
+
+    def get_config(self) -> dict[str, object]:
+        """Everything the constructor takes.
+
+        Returns:
+            A JSON-ready dictionary.
+        """
+        return {**super().get_config(), "support": self.support}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnnpt import heads
+from rnnpt import cells, heads, metrics, models
 from tests import reference
 
 FRAMES = reference.all_frames(3)
@@ -54,3 +54,43 @@ def test_mean_is_the_exact_probability():
     mean = heads.BernoulliHead().mean(LOGITS[None], seed=(0, 0))
     np.testing.assert_allclose(
         mean[0], probabilities(LOGITS) @ FRAMES, rtol=0, atol=1e-10)
+
+
+def test_the_loss_of_real_frames_has_the_slope_and_curvature_of_their_divergence():
+    head, logits = heads.BernoulliHead(support="unit"), tf.constant(LOGITS)[None]
+    frames = np.array([[0.0, 0.3, 1.0]])
+    with tf.GradientTape() as outer:
+        outer.watch(logits)
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            loss = head.loss(logits, frames, seed=(0, 0))
+        slope = tape.gradient(loss, logits)
+    p, q = 1 / (1 + np.exp(-LOGITS)), frames[0]
+    divergence = -np.log(1 - p[0]) - np.log(p[2]) + q[1] * np.log(q[1] / p[1]) + (
+        1 - q[1]) * np.log((1 - q[1]) / (1 - p[1]))
+    np.testing.assert_allclose(
+        metrics.kl_divergence(-loss, frames), [divergence], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(slope[0], p - q, rtol=0, atol=1e-10)
+    tangents = tf.constant([[0.5, -1.0, 2.0]], tf.float64)
+    np.testing.assert_allclose(
+        head.curvature(logits, tangents, frames),
+        outer.gradient(slope, logits, output_gradients=tangents), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("support, value", [("binary", 0.5), ("unit", 1.5)])
+def test_a_model_trains_on_the_frames_of_its_support_and_refuses_others(support, value):
+    frames = np.full([2, 3, 4], 0.5 if support == "unit" else 1.0, np.float32)
+    model = models.SequenceModel(cells.SimpleCell(3), heads.BernoulliHead(support=support))
+    model.compile("sgd")
+    assert np.isfinite(model.fit({"frames": frames}, verbose=0).history["loss"])
+    copy = models.SequenceModel.from_config(model.get_config())
+    assert copy.head.support == support
+    rule = {"binary": "0 or 1", "unit": "from 0 to 1"}[support]
+    frames[1, 2, 0] = value
+    with pytest.raises(ValueError, match=f"frames must be {rule} for BernoulliHead.*got {value}"):
+        model.fit({"frames": frames}, verbose=0)
+
+
+def test_another_support_is_refused():
+    with pytest.raises(ValueError, match="support must be 'binary' or 'unit', got 'real'"):
+        heads.BernoulliHead(support="real")

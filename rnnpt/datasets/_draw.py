@@ -1,0 +1,92 @@
+"""What every data set that is drawn shares: its random numbers, its endless batches, its checks."""
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rnnpt.datasets.sequence import PREFETCHED_BATCHES
+
+# Second half of the random key, so that no training seed can draw the test set.
+TRAINING, TEST = 0, 1
+
+
+def generator(seed: int, purpose: int, step: int) -> np.random.Generator:
+    """Give each step a generator of its own: the counter's lower words are far from used up.
+
+    Args:
+        seed: Of the series.
+        purpose: `TRAINING` or `TEST`.
+        step: Place in the series.
+
+    Returns:
+        The generator.
+    """
+    return np.random.Generator(np.random.Philox(key=[seed, purpose], counter=[0, 0, 0, step]))
+
+
+def endless(draw: Callable[[int], Any], start: int, signature: Any) -> tf.data.Dataset:
+    """Draw one batch a step, without end.
+
+    Args:
+        draw: From a step to its batch.
+        start: The first step.
+        signature: Of a batch, as `tf.data.Dataset.from_generator` takes it.
+
+    Returns:
+        A dataset; a second pass begins at `start` again.
+    """
+    def generate() -> Iterator[Any]:
+        step = start
+        while True:
+            yield draw(step)
+            step += 1
+
+    return tf.data.Dataset.from_generator(generate, output_signature=signature).apply(
+        tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).prefetch(
+            PREFETCHED_BATCHES)
+
+
+def check_integer(name: str, value: object, least: int, advice: str) -> None:
+    """Refuse what is no integer from `least` on.
+
+    Args:
+        name: Of the argument.
+        value: That was given.
+        least: That is taken.
+        advice: What to do.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if (not isinstance(value, (int, np.integer)) or isinstance(value, bool)
+            or not least <= value < 2**63):
+        raise ValueError(
+            f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}. "
+            f"{advice}")
+
+
+def check_draw(num_sequences: object, seed: object, step: object) -> None:
+    """Refuse what no draw takes.
+
+    Args:
+        num_sequences: Sequences to draw.
+        seed: Of the series.
+        step: Place in it.
+    """
+    check_integer("num_sequences", num_sequences, 1, "Pass how many to draw.")
+    check_integer("seed", seed, 0, "Pass any number below 2**63.")
+    check_integer("step", step, 0, "Pass the number of the update, from 0.")
+
+
+def check_batches(batch_size: object, seed: object, start: object) -> None:
+    """Refuse what no series of batches takes.
+
+    Args:
+        batch_size: Sequences of a batch.
+        seed: Of the series.
+        start: Its first step.
+    """
+    check_integer("batch_size", batch_size, 1, "Pass the sequences of a batch.")
+    check_integer("seed", seed, 0, "Pass any number below 2**63.")
+    check_integer("start", start, 0, "Pass the number of updates already done.")
