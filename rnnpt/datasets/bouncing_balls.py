@@ -64,15 +64,11 @@ class BouncingBalls(Stream):
         self.side = side
         self.num_balls = num_balls
         self.num_steps = num_steps
+        self.num_visible = side ** 2
 
     def __repr__(self) -> str:
         return (f"BouncingBalls(side={self.side}, num_balls={self.num_balls}, "
                 f"num_steps={self.num_steps})")
-
-    @property
-    def num_visible(self) -> int:
-        """Pixels V of a frame, row by row."""
-        return self.side ** 2
 
     def test_set(self, num_sequences: int = NUM_TEST_SEQUENCES) -> Batch:
         """Draw the fixed test set, which no training seed draws.

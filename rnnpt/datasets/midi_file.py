@@ -2,7 +2,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,35 @@ def midi_folder(path: str | os.PathLike[str], steps_per_quarter: int = 1,
         ValueError: If fewer than three files can be read, `fractions` are not three positive
             numbers with sum 1, or `steps_per_quarter` is out of range.
     """
+    return read_folder(
+        path, lambda file: midi_to_pianoroll(file, steps_per_quarter).frames, fractions, seed,
+        steps_per_quarter)
+
+
+def read_folder(
+    path: str | os.PathLike[str],
+    read: Callable[[Path], np.ndarray],
+    fractions: Sequence[float],
+    seed: int,
+    steps_per_quarter: int = 1,
+) -> Splits:
+    """Read all MIDI files of a folder in one way, as `midi_folder` does.
+
+    Args:
+        path: Folder of `.mid` and `.midi` files.
+        read: From a file to its roll (T, V).
+        fractions: Shares of the training, validation and test pieces.
+        seed: Seed of the hash.
+        steps_per_quarter: Frames in a quarter note, where there are such.
+
+    Returns:
+        Training, validation and test pieces.
+
+    Raises:
+        FileNotFoundError: If `path` is not a folder, or holds no MIDI file.
+        ValueError: If fewer than three files can be read, or `fractions` are not three positive
+            numbers with sum 1.
+    """
     folder = Path(path)
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
         raise ValueError(
@@ -51,7 +80,7 @@ def midi_folder(path: str | os.PathLike[str], steps_per_quarter: int = 1,
         raise FileNotFoundError(
             f"`path` must be a folder with MIDI files. Received: path={str(folder)!r}, {what}. "
             "Pass the folder that holds them.")
-    rolls, problems = _read(folder, files, steps_per_quarter)
+    rolls, problems = _read(folder, files, read)
     if len(rolls) < 3:
         raise ValueError(
             f"`path` must hold at least three MIDI files that can be read, one a split. Received: "
@@ -62,14 +91,15 @@ def midi_folder(path: str | os.PathLike[str], steps_per_quarter: int = 1,
                   name=folder.resolve().name, steps_per_quarter=steps_per_quarter)
 
 
-def _read(folder: Path, files: list[Path],
-          steps_per_quarter: int) -> tuple[dict[str, np.ndarray], list[str]]:
+def _read(
+    folder: Path, files: list[Path], read: Callable[[Path], np.ndarray]
+) -> tuple[dict[str, np.ndarray], list[str]]:
     """Read rolls by name, and say of each file that is left out what is wrong with it."""
     rolls, problems = {}, []
     for file in files:
         name = file.relative_to(folder).as_posix()
         try:
-            rolls[name] = midi_to_pianoroll(file, steps_per_quarter).frames
+            rolls[name] = read(file)
         except (MusicError, OSError) as error:
             problems.append(f"{name}: {error}")
             _log.warning("Left out %s", problems[-1])
