@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rnnpt.optimizers import ObjectiveOptimizer, OutputObjective, ReportingOptimizer
 from rnnpt.optimizers.graph_error import plain_errors
 
 #: What images may be fitted by.
@@ -70,6 +71,35 @@ class ImageTraining(keras.Model):
         """
         with plain_errors():
             return super().evaluate(self._check_data(x), **kwargs)
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One update.
+
+        Args:
+            data: a batch of images, as Keras gives it.
+
+        Returns:
+            The running figures; with an optimizer that takes the loss itself those after the
+            update, with those of the optimizer.
+        """
+        if not isinstance(self.optimizer, ObjectiveOptimizer):
+            return super().train_step(data)
+        images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        num_images = tf.shape(images)[0]
+
+        def loss_of(outputs: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+            loss = self.compute_loss(images, y_pred=outputs)
+            return loss * tf.cast(tf.shape(images)[0], loss.dtype)
+
+        self.optimizer.minimize(OutputObjective(
+            self.optimizer, self.trainable_variables, images, self, loss_of))
+        outputs = self(images)
+        self._loss_tracker.update_state(
+            self.compute_loss(images, y_pred=outputs), sample_weight=num_images)
+        logs = self.compute_metrics(images, None, outputs)
+        if isinstance(self.optimizer, ReportingOptimizer):
+            logs |= self.optimizer.figures
+        return logs
 
     def compute_loss(
         self,

@@ -24,6 +24,7 @@ from rnnpt.optimizers.objective import (
     ObjectiveOptimizer,
     SummedObjective,
 )
+from rnnpt.optimizers.output_objective import OutputObjective
 from rnnpt.optimizers.reporting_optimizer import ReportingOptimizer
 from rnnpt.optimizers.second_order import SecondOrderModel
 
@@ -39,6 +40,7 @@ __all__ = [
     "NonFiniteLossError",
     "Objective",
     "ObjectiveOptimizer",
+    "OutputObjective",
     "ReportingOptimizer",
     "SecondOrderModel",
     "SimplifiedNesterov",

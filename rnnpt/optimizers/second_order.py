@@ -5,21 +5,35 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from rnnpt.optimizers._matching_loss import MatchingLoss
+from rnnpt.optimizers.curvature_optimizer import CurvatureOptimizer
 from rnnpt.optimizers.graph_error import plain_errors
 from rnnpt.optimizers.objective import Objective, ObjectiveOptimizer
+from rnnpt.optimizers.output_objective import OutputObjective
+from rnnpt.optimizers.reporting_optimizer import ReportingOptimizer
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
 class SecondOrderModel(keras.Model):
     """A Keras model that trains by optimizers that need the loss itself.
 
-    Use it with `Nesterov1983`; with a first-order optimizer it trains as the model alone would. The
-    model inside stays as it is: both share their weights, and it can be called, saved or exported
-    on its own. The loss is that of `compile`, with the penalties of the layers.
+    Use it with `Nesterov1983` or `HessianFree`; with a first-order optimizer it trains as the model
+    alone would. The model inside stays as it is: both share their weights, and it can be called,
+    saved or exported on its own. The loss is that of `compile`, with the penalties of the layers.
 
     Within one update everything random is drawn alike and each evaluation begins with the same
     moving averages, so that the loss is a function of the weights; they move on once an update. The
     figures that `fit` logs are those after each update.
+
+    An optimizer that takes a curvature, such as `HessianFree`, needs a functional model of one
+    output, whose last activation matches the loss: mean squared error with linear, binary
+    cross-entropy with sigmoid, (sparse) categorical cross-entropy with softmax, or one of the last
+    two `from_logits` with linear. What it minimises is a sum: the loss of `compile` times the
+    number of outputs of an example, all of its unmasked steps counted (under a categorical loss,
+    times the number of steps). That is the scale of the damping, and the weights where it is least
+    are the same; a squared error has no factor of 1/2. Batch normalization is refused, since it
+    makes the outputs of a row hang on the others; what is random is drawn alike in each part of a
+    batch of `rows_at_once`.
 
     Args:
         model: a functional or any other Keras model.
@@ -106,10 +120,39 @@ class SecondOrderModel(keras.Model):
             outputs = self(x, training=True)
             return self.compute_loss(x, y, outputs, sample_weight, training=True), outputs
 
-        self.optimizer.minimize(Objective(self.trainable_variables, lambda: evaluate()[0]))
+        if isinstance(self.optimizer, CurvatureOptimizer):
+            objective: Objective = self._output_objective(x, y, sample_weight)
+        else:
+            objective = Objective(self.trainable_variables, lambda: evaluate()[0])
+        self.optimizer.minimize(objective)
         loss, outputs = evaluate()
         self._loss_tracker.update_state(loss, sample_weight=tf.shape(tf.nest.flatten(x)[0])[0])
-        return self.compute_metrics(x, y, outputs, sample_weight=sample_weight)
+        logs = self.compute_metrics(x, y, outputs, sample_weight=sample_weight)
+        if isinstance(self.optimizer, ReportingOptimizer):
+            logs |= self.optimizer.figures
+        return logs
+
+    def _output_objective(self, x: Any, y: Any, sample_weight: Any) -> OutputObjective:
+        for layer in self.model._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+                raise ValueError(
+                    "SecondOrderModel: model must treat each row alone, for an optimizer that "
+                    f"takes a curvature, got BatchNormalization {layer.name!r}; set its "
+                    "trainable=False or take LayerNormalization")
+        loss = MatchingLoss(self.model, self.loss, self.get_compile_config()["loss_weights"])
+        penalized = [variable for variable in self.trainable_variables if variable.regularizer]
+
+        def penalty_of(outputs: tf.Tensor, data: Any) -> tf.Tensor:
+            count = loss.count(outputs, data[1])
+            return tf.add_n([
+                count * tf.cast(variable.regularizer(variable), count.dtype)
+                for variable in penalized])
+
+        return OutputObjective(
+            self.optimizer, self.trainable_variables, (x, y, sample_weight),
+            lambda data: loss.outputs(data[0]),
+            lambda outputs, data: loss.total(outputs, *data[1:]),
+            penalty_of if penalized else None, self.non_trainable_variables)
 
     def get_config(self) -> dict[str, Any]:
         """Everything the constructor takes.

@@ -1,0 +1,199 @@
+"""The loss of a model's outputs with its Gauss-Newton matrix, whatever the model."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from rnnpt.optimizers.objective import (
+    CurvedObjective,
+    Objective,
+    ObjectiveOptimizer,
+    SummedObjective,
+)
+
+Tensors = list[tf.Tensor]
+
+
+class OutputObjective(CurvedObjective):
+    """The loss of a model's outputs, for a `train_step` that trains by any `ObjectiveOptimizer`.
+
+    `SecondOrderModel` and `models.Autoencoder` train by it. The model may be any whose derivatives
+    TensorFlow has, loops over time among them; an update keeps what its forward pass over the
+    curvature rows has computed, so that a product is one sweep forwards and one backwards.
+
+    Equation: the objective is (the sum of the loss over rows + that of the penalty) / rows. The
+    product with v is J' H J v + P v, J being the Jacobian of the outputs, H the Hessian of the loss
+    in the outputs and P that of the penalty in the weights. H is positive where the loss is convex
+    in the outputs: let them be logits, not probabilities.
+
+    Args:
+        optimizer: whose `curvature_rows` and `rows_at_once`, where it has them, say which rows give
+            the curvature and how many give a part of the gradient.
+        variables: what is trained, Keras variables.
+        data: a batch, tensors and None in any nest, each with the rows first.
+        outputs_of: gives, of some rows of the data, the model's outputs.
+        loss_of: gives, of outputs and their rows of the data, the sum of the loss over rows.
+        penalty_of: gives, of the same, a penalty on the weights, summed over rows, which may hang
+            on the number of the outputs and not on their values; None for none.
+        frozen: Keras variables besides, such as counters of random draws, that each evaluation
+            begins with alike and that none moves.
+
+    Raises:
+        ValueError: if the optimizer has structural damping; later, if a variable gets no gradient
+            or a layer adds a loss of its own.
+
+    Example:
+        >>> layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+        >>> layer.build([None, 1])
+        >>> objective = OutputObjective(
+        ...     keras.optimizers.SGD(), layer.trainable_variables,
+        ...     (tf.constant([[1.0], [3.0]]), tf.constant([[0.0], [1.0]])),
+        ...     lambda data: layer(data[0]),
+        ...     lambda outputs, data: tf.reduce_sum((outputs - data[1]) ** 2))
+        >>> loss, _ = objective.value_and_gradient_at([tf.constant([[1.0]])])
+        >>> [product] = objective.linearize()([tf.constant([[1.0]])], tf.constant(0.0))
+        >>> float(loss), float(product[0, 0])
+        (2.5, 10.0)
+
+    Source: Schraudolph 2002; Sutskever 2013, section 4.2.
+    """
+
+    def __init__(
+        self,
+        optimizer: ObjectiveOptimizer,
+        variables: Sequence[keras.Variable],
+        data: Any,
+        outputs_of: Callable[[Any], tf.Tensor],
+        loss_of: Callable[[tf.Tensor, Any], tf.Tensor],
+        penalty_of: Callable[[tf.Tensor, Any], tf.Tensor] | None = None,
+        frozen: Sequence[keras.Variable] = (),
+    ) -> None:
+        mu = getattr(optimizer, "structural_damping", 0)
+        if mu:
+            raise ValueError(
+                f"{type(optimizer).__name__}: structural_damping must be 0 for a model that is no "
+                f"SequenceModel, whose hidden units are not known, got {mu}; leave it out or take "
+                "a SequenceModel")
+        self._outputs_of, self._loss_of, self._penalty_of = outputs_of, loss_of, penalty_of
+        self._frozen = [
+            (variable, tf.identity(tf.convert_to_tensor(variable))) for variable in frozen]
+        # For these two of the methods below.
+        self.variables = list(variables)
+        curved_data = _rows(data, slice(getattr(optimizer, "curvature_rows", None)))
+        super().__init__(
+            self._objective(data, getattr(optimizer, "rows_at_once", None)),
+            self._objective(curved_data, None), lambda: self._linearize(curved_data))
+
+    def _objective(self, data: Any, rows_at_once: int | None) -> Objective:
+        num_rows = _num_rows(data)
+
+        def loss_of(data: Any) -> tf.Tensor:
+            outputs = self._evaluate(lambda: self._outputs_of(data))
+            loss = self._loss_of(outputs, data)
+            if self._penalty_of is not None:
+                loss += self._penalty_of(outputs, data)
+            return loss / tf.cast(num_rows, loss.dtype)
+
+        if rows_at_once is None:
+            return Objective(self.variables, lambda: loss_of(data))
+        return SummedObjective(
+            self.variables, lambda part: loss_of(
+                _rows(data, slice(part * rows_at_once, (part + 1) * rows_at_once))),
+            -(-num_rows // rows_at_once))
+
+    def _linearize(self, data: Any) -> Callable[[Tensors, tf.Tensor], Tensors]:
+        """The product of the matrix where the variables are now."""
+        weights = [tf.identity(tf.convert_to_tensor(variable)) for variable in self.variables]
+        with _tape() as outer:
+            with _tape() as inner:
+                inner.watch(weights)
+                outputs = self._evaluate(lambda: self._outputs_of(data), weights)
+            # What goes backwards is linear in this, so that its slope is the way forwards.
+            probe = tf.zeros_like(outputs)
+            outer.watch(probe)
+            slopes = inner.gradient(outputs, weights, output_gradients=probe)
+            reached = [slope is not None for slope in slopes]
+            pulled = [tf.convert_to_tensor(slope) for slope in slopes if slope is not None]
+        loss_product, _ = _hessian(lambda at: self._loss_of(at[0], data), [outputs])
+        penalty_product, is_penalized = self._penalty_curvature(outputs, data, weights)
+        self._check_reached([one or other for one, other in zip(reached, is_penalized)])
+        scale = 1 / tf.cast(_num_rows(data), outputs.dtype)
+
+        def product(tangents: Tensors, _: tf.Tensor) -> Tensors:
+            moved = outer.gradient(pulled, probe, output_gradients=[
+                tangent for tangent, is_reached in zip(tangents, reached) if is_reached])
+            totals = inner.gradient(
+                outputs, weights, output_gradients=loss_product([moved])[0],
+                unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            # A loop over time loses what is known of the shapes.
+            return [tf.ensure_shape(scale * (total + more), weight.shape) for total, more, weight
+                    in zip(totals, penalty_product(tangents), weights)]
+
+        return product
+
+    def _penalty_curvature(
+        self, outputs: tf.Tensor, data: Any, weights: Tensors
+    ) -> tuple[Callable[[Tensors], Sequence[tf.Tensor | float]], list[bool]]:
+        """Products with the Hessian of the penalty, and of which weights it is."""
+        penalty_of = self._penalty_of
+        if penalty_of is None:
+            return lambda tangents: [0.0] * len(tangents), [False] * len(weights)
+        return _hessian(lambda at: self._evaluate(lambda: penalty_of(outputs, data), at), weights)
+
+    def _evaluate(
+        self, function: Callable[[], tf.Tensor], weights: Sequence[tf.Tensor] = ()
+    ) -> tf.Tensor:
+        """A function of the variables where they are, or at other weights."""
+        held = [*self._frozen, *zip(self.variables, weights)]
+        with keras.StatelessScope(state_mapping=held, collect_losses=True) as scope:
+            found = function()
+        if scope.losses:
+            raise ValueError(
+                "OutputObjective: layers must add no loss of their own, such as that of an "
+                f"activity_regularizer, got {len(scope.losses)}, whose curvature is not known; "
+                "leave it out or take an optimizer without a curvature")
+        return found
+
+    def _check_reached(self, reached: Sequence[bool]) -> None:
+        lost = [variable.path for variable, is_reached in zip(self.variables, reached)
+                if not is_reached]
+        if lost:
+            raise ValueError(
+                "OutputObjective: every trainable variable must get a gradient, got none for "
+                f"{', '.join(lost)}; set trainable=False on its layer or leave it out")
+
+
+def _hessian(
+    function: Callable[[Tensors], tf.Tensor], at: Tensors
+) -> tuple[Callable[[Tensors], Tensors], list[bool]]:
+    """Products with the Hessian of a scalar at a point, and on which tensors the scalar hangs."""
+    with _tape() as outer:
+        outer.watch(at)
+        with _tape() as inner:
+            inner.watch(at)
+            value = function(at)
+        slopes = inner.gradient(value, at)
+    reached = [slope is not None for slope in slopes]
+    slopes = [slope for slope in slopes if slope is not None]
+
+    def product(tangents: Tensors) -> Tensors:
+        return outer.gradient(
+            slopes, at, output_gradients=[
+                tangent for tangent, is_reached in zip(tangents, reached) if is_reached],
+            unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    return product, reached
+
+
+def _tape() -> tf.GradientTape:
+    return tf.GradientTape(persistent=True, watch_accessed_variables=False)
+
+
+def _num_rows(data: Any) -> tf.Tensor:
+    return tf.shape(next(value for value in tf.nest.flatten(data) if value is not None))[0]
+
+
+def _rows(data: Any, rows: slice) -> Any:
+    return tf.nest.map_structure(lambda value: None if value is None else value[rows], data)
