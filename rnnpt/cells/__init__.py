@@ -1,6 +1,6 @@
 """Recurrences: what remembers. One cell a file."""
 
-from rnnpt.cells.cell import Cell, swap_time, unroll
+from rnnpt.cells.cell import AffineStep, Cell, swap_time, unroll
 from rnnpt.cells.hmm import HMMCell
 from rnnpt.cells.keras_cell import KerasCell, as_cell
 from rnnpt.cells.leaky import LeakyCell
@@ -14,7 +14,8 @@ from rnnpt.cells.tensor import TensorCell
 from rnnpt.cells.window import WindowCell
 
 __all__ = [
-    "Cell", "HMMCell", "KerasCell", "LSTMCell", "LeakyCell", "MRNNCell", "RTRBMCell",
-    "ReservoirCell", "SimpleCell", "SkipCell", "TensorCell", "WindowCell", "as_cell",
-    "swap_time", "unroll",
+    "AffineStep", "Cell", "HMMCell", "KerasCell", "LSTMCell", "LeakyCell", "MRNNCell",
+    "RTRBMCell",
+    "ReservoirCell", "SimpleCell", "SkipCell", "TensorCell", "WindowCell", "as_cell", "swap_time",
+    "unroll",
 ]

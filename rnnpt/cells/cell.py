@@ -1,13 +1,34 @@
 """What every cell shares: the learned initial state, and the run over a whole sequence."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 #: Steps that one turn of a loop over time takes: a turn costs about as much as a small step.
 STEPS_A_TURN = 4
+
+
+class AffineStep(NamedTuple):
+    """A step of one state, affine but for one nonlinearity: what makes its derivatives cheap.
+
+    Equation: h_t = (1 - leak) h_(t-1)
+    + leak activation(frames_t kernel + h_(t-1) recurrent_kernel + bias).
+
+    Args:
+        kernel: (V, H).
+        recurrent_kernel: (H, H).
+        bias: (H,).
+        activation: of each unit by itself.
+        leak: (H,), or None for 1.
+    """
+
+    kernel: keras.Variable
+    recurrent_kernel: keras.Variable
+    bias: keras.Variable
+    activation: Callable[[tf.Tensor], tf.Tensor]
+    leak: tf.Tensor | None = None
 
 
 class Cell(keras.layers.Layer):
@@ -133,6 +154,14 @@ class Cell(keras.layers.Layer):
         """
         nonlinearity = self.nonlinearity or tf.identity
         return [nonlinearity(each) for each in pre_activations]
+
+    def affine_step(self) -> AffineStep | None:
+        """The whole of a step, where it has this form; a cell that says nothing has not.
+
+        Returns:
+            Its parts, or None.
+        """
+        return None
 
     def output(self, states: list[tf.Tensor]) -> tf.Tensor:
         """What the readout sees of the states, those before the first frame included.

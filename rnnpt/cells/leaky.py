@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rnnpt.cells.cell import AffineStep
 from rnnpt.cells.simple import SimpleCell
 
 
@@ -88,6 +89,15 @@ class LeakyCell(SimpleCell):
         """
         new, = super().activate(pre_activations, states)
         return [states[0] + self.leak * (new - states[0])]
+
+    def affine_step(self) -> AffineStep | None:
+        """The whole of a step, which a subclass may take otherwise.
+
+        Returns:
+            Its parts, or None.
+        """
+        leak = tf.convert_to_tensor(self.leak)
+        return self._affine_step(leak) if type(self) is LeakyCell else None
 
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.

@@ -5,7 +5,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from rnnpt.cells.cell import Cell
+from rnnpt.cells.cell import AffineStep, Cell
+
+# Others, such as softmax, may mix the units.
+_OF_SINGLE_UNITS = (
+    keras.activations.tanh, keras.activations.sigmoid, keras.activations.relu,
+    keras.activations.linear, keras.activations.softplus, keras.activations.elu)
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
@@ -82,6 +87,20 @@ class SimpleCell(Cell):
             One tensor (B, H).
         """
         return [projected + tf.matmul(states[0], self.recurrent_kernel)]
+
+    def affine_step(self) -> AffineStep | None:
+        """The whole of a step, which a subclass may take otherwise.
+
+        Returns:
+            Its parts; None in a subclass that does not give them, or where the activation is not
+            known to act on each unit by itself.
+        """
+        return self._affine_step() if type(self) is SimpleCell else None
+
+    def _affine_step(self, leak: tf.Tensor | None = None) -> AffineStep | None:
+        if self.activation not in _OF_SINGLE_UNITS:
+            return None
+        return AffineStep(self.kernel, self.recurrent_kernel, self.bias, self.activation, leak)
 
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.

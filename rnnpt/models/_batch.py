@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -26,7 +27,7 @@ def unpack_batch(batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         ValueError: if the batch is no dict with "frames".
     """
     batch = _check_batch(batch)
-    frames = tf.cast(batch["frames"], tf.float32)
+    frames = tf.cast(batch["frames"], keras.config.floatx())
     shape = tf.shape(frames)
     if "mask" in batch:
         mask = tf.cast(batch["mask"], tf.bool)

@@ -11,6 +11,7 @@ from rnnpt.heads import AISSchedule, Head
 from rnnpt.models import _batch
 from rnnpt.models._curved import Curved
 from rnnpt.models._hidden import Carried, HiddenVariable
+from rnnpt.models._recurrence import Recurrence, of_sequences
 from rnnpt.models._truncation import BackwardWindow
 from rnnpt.models._update import check_optimizer, update, with_look_ahead
 from rnnpt.optimizers import CurvatureOptimizer, ReportingOptimizer
@@ -155,7 +156,12 @@ class SequenceTraining(keras.Model):
             seed = numerics.fold_in(seed, replica)
 
         if isinstance(self.optimizer, CurvatureOptimizer):
-            figures = Curved(self, frames, mask, starts, seed).update(self.optimizer)
+            check = tf.debugging.Assert(tf.reduce_all(starts), [
+                "starts must be True in every row, since an optimizer with a curvature trains "
+                "whole sequences, got", starts])
+            with tf.control_dependencies([check]):
+                frames = tf.identity(frames)
+            figures = Curved(self, (frames, mask)).update(self.optimizer)
             return {**self._log(*figures), **self.optimizer.figures}
 
         def evaluate() -> tuple[tf.Tensor, tuple[Any, ...]]:
@@ -197,6 +203,37 @@ class SequenceTraining(keras.Model):
             logs["log_likelihood"] = self._log_estimate(parameters, frames, mask, seed)
         return logs
 
+    def batch_sums(self, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The loss of whole sequences, where the head is exact.
+
+        Args:
+            batch: frames (B, T, V) and their mask (B, T).
+
+        Returns:
+            The sum of the loss over real frames and their number, and the sum of the penalty on
+            activities.
+        """
+        frames, mask = batch
+        outputs, _ = unroll(
+            self.cell, frames, self.initial_state(tf.shape(frames)[0]), mask, time_major=True)
+        real = tf.transpose(mask)
+        # An exact head draws nothing.
+        total, count = self._total_loss(
+            self.readout(outputs), swap_time(frames), real, seed=tf.constant([0, 0]))
+        activity = self._total_activity(outputs, real)
+        return total, tf.cast(count, total.dtype), tf.cast(activity, total.dtype)
+
+    def recurrence(self, batch: tuple[tf.Tensor, ...]) -> Recurrence:
+        """What the curvature of the loss is taken of.
+
+        Args:
+            batch: frames (B, T, V) and their mask (B, T).
+
+        Returns:
+            A step between each frame and the next.
+        """
+        return of_sequences(self, *batch)
+
     def _total_loss(
         self,
         parameters: tf.Tensor,
@@ -206,7 +243,7 @@ class SequenceTraining(keras.Model):
         step: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Sum of the loss over real frames, and their number; everything time-major."""
-        count = tf.reduce_sum(tf.cast(mask, tf.float32))
+        count = tf.reduce_sum(tf.cast(mask, parameters.dtype))
         if self.head.exact:
             # Cheaper than picking the real frames out, which chains of draws are not.
             losses = self.head.loss(parameters, frames, seed, step)

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from rnnpt import models
 from rnnpt.models._gauss_newton import Linearization
+from rnnpt.models._recurrence import of_sequences
 from tests import catalogue
 
 EXACT_HEADS = [name for name, make in catalogue.HEADS.items() if make().exact]
@@ -65,7 +66,7 @@ def product_of(model, frames, mask):
     @tf.function
     def product(vector: tf.Tensor, damping: tf.Tensor) -> tf.Tensor:
         tangents = [tf.reshape(part, shape) for part, shape in zip(tf.split(vector, sizes), shapes)]
-        parts = Linearization(model, frames, mask).product(tangents, damping)
+        parts = Linearization(of_sequences(model, frames, mask)).product(tangents, damping)
         return tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
 
     return product
