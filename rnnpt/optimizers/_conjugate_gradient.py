@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from rnnpt.optimizers._line_search import infinite_if_unknown
+
 Vector = Callable[[tf.Tensor], tf.Tensor]
 
 #: Why a run ended, by `ConjugatePath.reason`.
@@ -32,6 +34,7 @@ class ConjugatePath(NamedTuple):
         candidates: iterates of the way (C, N), the last of them being the solution.
         candidate_steps: after how many steps each was reached (C,).
         models: the quadratic at each (C,), float64.
+        losses: the objective at each (C,), infinite where it is no number; no numbers without one.
         num_steps: how many there were ().
         reason: why it ended, an index into `REASONS` ().
     """
@@ -40,6 +43,7 @@ class ConjugatePath(NamedTuple):
     candidates: tf.Tensor
     candidate_steps: tf.Tensor
     models: tf.Tensor
+    losses: tf.Tensor
     num_steps: tf.Tensor
     reason: tf.Tensor
 
@@ -54,7 +58,9 @@ class _State(NamedTuple):
     models: tf.Tensor
     candidates: tf.TensorArray
     num_candidates: tf.Tensor
-    # Of the objective, beside that of no step.
+    # Of the objective, at the candidates.
+    losses: tf.Tensor
+    # Beside that of no step.
     most_decrease: tf.Tensor
     reason: tf.Tensor
 
@@ -69,6 +75,7 @@ def conjugate_gradients(
     tolerance: float = 5e-4,
     precondition: Vector | None = None,
     objective: Vector | None = None,
+    start_loss: tf.Tensor | None = None,
     kept_share: float = 0.9,
 ) -> ConjugatePath:
     """Minimise q(x) = x'Ax / 2 + gradient'x, partly.
@@ -91,6 +98,7 @@ def conjugate_gradients(
         precondition: the inverse of a matrix near A, times a vector (N,).
         objective: what q stands for, at an iterate (N,); a scalar. It is looked at where iterates
             are kept to go back to: after 1, 2, 3, 4, 5, 7, 9, ... steps, by powers of 1.3.
+        start_loss: the objective at 0, where it is known.
         kept_share: of the best decrease of the objective.
 
     Returns:
@@ -102,14 +110,23 @@ def conjugate_gradients(
     kept_at = tf.constant(candidate_steps(max_steps))
     residual = product(start) + gradient
     preconditioned = precondition(residual)
-    base = objective(tf.zeros_like(start)) if objective is not None else tf.constant(0.0)
+    if start_loss is None:
+        start_loss = tf.zeros([], start.dtype) if objective is None else objective(
+            tf.zeros_like(start))
+
+    def loss_of(solution: tf.Tensor) -> tf.Tensor:
+        if objective is None:
+            return tf.constant(math.nan, start_loss.dtype)
+        return infinite_if_unknown(objective(solution))
+
     state = _State(
         step=tf.constant(0), solution=start, residual=residual, direction=-preconditioned,
         square=dot(residual, preconditioned),
         models=tf.tensor_scatter_nd_update(
             tf.zeros([max_steps + 1], tf.float64), [[0]], [_model(start, residual, gradient)]),
         candidates=tf.TensorArray(start.dtype, kept_at.shape[0], element_shape=start.shape),
-        num_candidates=tf.constant(0), most_decrease=tf.zeros_like(base), reason=tf.constant(-1))
+        num_candidates=tf.constant(0), losses=tf.zeros(kept_at.shape, start_loss.dtype),
+        most_decrease=tf.zeros_like(start_loss), reason=tf.constant(-1))
 
     def advance(*values: tf.Tensor) -> _State:
         state = _State(*values)
@@ -142,12 +159,13 @@ def conjugate_gradients(
         return judge(tf.cond(looked_at, lambda: look(state), lambda: state))
 
     def look(state: _State) -> _State:
+        loss = loss_of(state.solution)
         state = state._replace(
             candidates=state.candidates.write(state.num_candidates, state.solution),
+            losses=tf.tensor_scatter_nd_update(state.losses, [[state.num_candidates]], [loss]),
             num_candidates=state.num_candidates + 1)
-        if objective is None:
-            return state
-        decrease = base - objective(state.solution)
+        decrease = start_loss - loss
+        # Without an objective both are no numbers, and no comparison holds.
         risen = (decrease < kept_share * state.most_decrease) & (state.step >= min_steps)
         return state._replace(
             most_decrease=tf.maximum(state.most_decrease, decrease),
@@ -161,7 +179,7 @@ def conjugate_gradients(
     state = _State(*tf.while_loop(
         lambda *values: (_State(*values).step < max_steps) & (_State(*values).reason < 0),
         advance, state))
-    return _path(state, kept_at)
+    return _path(state, kept_at, loss_of)
 
 
 def candidate_steps(max_steps: int) -> list[int]:
@@ -178,16 +196,20 @@ def candidate_steps(max_steps: int) -> list[int]:
     return sorted(step for step in steps if step <= max_steps)
 
 
-def _path(state: _State, kept_at: tf.Tensor) -> ConjugatePath:
+def _path(state: _State, kept_at: tf.Tensor, loss_of: Vector) -> ConjugatePath:
     """The kept iterates, and the last one if it is none of them."""
     steps = kept_at[:state.num_candidates]
     candidates = state.candidates.stack()[:state.num_candidates]
-    is_new = tf.reduce_all(steps != state.step)
-    steps = tf.concat([steps, tf.boolean_mask(state.step[tf.newaxis], is_new[tf.newaxis])], axis=0)
-    candidates = tf.concat([candidates, tf.boolean_mask(
-        state.solution[tf.newaxis], is_new[tf.newaxis])], axis=0)
+    losses = state.losses[:state.num_candidates]
+
+    def with_last() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        return tuple(tf.concat([kept, last[tf.newaxis]], axis=0) for kept, last in (
+            (steps, state.step), (candidates, state.solution), (losses, loss_of(state.solution))))
+
+    steps, candidates, losses = tf.cond(
+        tf.reduce_all(steps != state.step), with_last, lambda: (steps, candidates, losses))
     return ConjugatePath(
-        state.solution, candidates, steps, tf.gather(state.models, steps), state.step,
+        state.solution, candidates, steps, tf.gather(state.models, steps), losses, state.step,
         tf.maximum(state.reason, LIMIT))
 
 

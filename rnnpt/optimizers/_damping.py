@@ -3,9 +3,11 @@
 import dataclasses
 import math
 
+import keras
 import tensorflow as tf
 
 
+@keras.saving.register_keras_serializable(package="rnnpt")
 @dataclasses.dataclass(frozen=True)
 class LevenbergMarquardt:
     """The rule by which the damping lambda follows the reduction ratio.
@@ -20,9 +22,16 @@ class LevenbergMarquardt:
         high: ratio above which it did.
         least: damping, so that no run of good steps takes it to 0.
         most: damping.
+        damped_ratio: whether the quadratic of the reduction ratio has the damping in it, and not
+            the objective's own curvature alone.
 
     Raises:
         ValueError: if the numbers are not in this order.
+
+    Example:
+        >>> rule = LevenbergMarquardt(drop=4 / 5, high=0.7)
+        >>> float(rule.adjusted(tf.constant(1.0), tf.constant(0.9)))  # doctest: +ELLIPSIS
+        0.80...
 
     Source: Sutskever 2013, section 4.2.1, after More 1978.
     """
@@ -33,6 +42,7 @@ class LevenbergMarquardt:
     high: float = 3 / 4
     least: float = 1e-10
     most: float = 1e10
+    damped_ratio: bool = False
 
     def __post_init__(self) -> None:
         if not (0 < self.drop <= 1 <= self.boost < math.inf and self.low <= self.high
@@ -55,6 +65,26 @@ class LevenbergMarquardt:
         factor = tf.where(
             ratio > self.high, self.drop, tf.where(ratio >= self.low, 1.0, self.boost))
         return tf.clip_by_value(damping * tf.cast(factor, damping.dtype), self.least, self.most)
+
+    def get_config(self) -> dict[str, float]:
+        """Everything the constructor takes.
+
+        Returns:
+            A JSON-ready dictionary.
+        """
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, float]) -> "LevenbergMarquardt":
+        """The rule that `get_config` describes.
+
+        Args:
+            config: what `get_config` gave.
+
+        Returns:
+            The rule.
+        """
+        return cls(**config)
 
 
 def reduction_ratio(decrease: tf.Tensor, promised: tf.Tensor) -> tf.Tensor:

@@ -1,14 +1,17 @@
 """One update of Hessian-free optimization, as a function of what it must know of an objective."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from rnnpt.optimizers._conjugate_gradient import conjugate_gradients, dot
+from rnnpt.optimizers._conjugate_gradient import ConjugatePath, conjugate_gradients, dot
 from rnnpt.optimizers._damping import LevenbergMarquardt, reduction_ratio
-from rnnpt.optimizers._line_search import backtracking, infinite_if_unknown, walk_back
+from rnnpt.optimizers._line_search import backtracking, walk_back
+from rnnpt.optimizers._preconditioner import gradient_preconditioner
+from rnnpt.optimizers._stopwatch import timed
 
 
 class HessianFreeState(NamedTuple):
@@ -24,7 +27,7 @@ class HessianFreeState(NamedTuple):
 
 
 class HessianFreeReport(NamedTuple):
-    """What an update did; scalars.
+    """What an update did; scalars but for the path.
 
     Args:
         loss: of the gradient batch, before the update.
@@ -37,6 +40,9 @@ class HessianFreeReport(NamedTuple):
         reason: why they ended, an index into the reasons of `_conjugate_gradient`.
         step_length: of the line search; 0 where the parameters stayed.
         gradient_norm: of the gradient batch.
+        path: the way of conjugate gradients.
+        cg_seconds: that conjugate gradients took, and the losses they looked at.
+        line_search_seconds: that the choice of the iterate, its ratio and the line search took.
     """
 
     loss: tf.Tensor
@@ -48,6 +54,9 @@ class HessianFreeReport(NamedTuple):
     reason: tf.Tensor
     step_length: tf.Tensor
     gradient_norm: tf.Tensor
+    path: ConjugatePath
+    cg_seconds: tf.Tensor
+    line_search_seconds: tf.Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +72,10 @@ class HessianFreeProblem:
         curvature_loss_at: the loss of the curvature batch after a step ().
         product: the Gauss-Newton matrix of the curvature batch, with structural damping of a given
             strength, times a vector: (vector (N,), strength ()) -> (N,).
+        held_out_loss: of the sequences by which iterates are judged, where the parameters are ();
+            None for the curvature batch.
+        held_out_loss_at: of these, after a step ().
+        gradient_squares: mean over sequences of the squared gradient (N,), for the preconditioner.
     """
 
     loss: tf.Tensor
@@ -72,6 +85,9 @@ class HessianFreeProblem:
     curvature_gradient: tf.Tensor
     curvature_loss_at: Callable[[tf.Tensor], tf.Tensor]
     product: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    held_out_loss: tf.Tensor | None = None
+    held_out_loss_at: Callable[[tf.Tensor], tf.Tensor] | None = None
+    gradient_squares: tf.Tensor | None = None
 
 
 def hessian_free_update(
@@ -84,17 +100,19 @@ def hessian_free_update(
     tolerance: float = 5e-4,
     decay: float = 0.95,
     rule: LevenbergMarquardt = LevenbergMarquardt(),
-    damped_ratio: bool = False,
+    exponent: float = 0.75,
 ) -> tuple[tf.Tensor, HessianFreeState, HessianFreeReport]:
     """One step.
 
     Conjugate gradients minimise delta'(G + lambda I + lambda mu S) delta / 2 + gradient'delta from
     the decayed end of the last update's run. Of their iterates the walk back takes one, by the loss
-    of the curvature batch; the reduction ratio of that step sets the next lambda; and the line
-    search on the gradient batch shortens it where it is too long.
+    of the curvature batch or of held-out sequences; the reduction ratio of that step on the
+    curvature batch sets the next lambda; and the line search on the gradient batch shortens it
+    where it is too long. Where no length lowers the loss, lambda grows whatever the ratio.
 
     Args:
-        problem: the objective around the present parameters.
+        problem: the objective around the present parameters; preconditioned where it has squared
+            gradients.
         state: after the update before.
         structural_damping: mu.
         max_steps: of conjugate gradients.
@@ -102,7 +120,7 @@ def hessian_free_update(
         tolerance: of their progress.
         decay: of the direction that they begin with.
         rule: of the damping.
-        damped_ratio: whether the quadratic of the reduction ratio has the damping in it.
+        exponent: of the preconditioner.
 
     Returns:
         The step away from the parameters (N,), the next state, and the report.
@@ -112,32 +130,42 @@ def hessian_free_update(
     dtype = problem.gradient.dtype
     damping = tf.cast(state.damping, dtype)
     structural = structural_damping * damping
+    loss_at, judged_from = problem.curvature_loss_at, problem.curvature_loss
+    if problem.held_out_loss_at is not None:
+        loss_at, judged_from = problem.held_out_loss_at, problem.held_out_loss
+    precondition = None if problem.gradient_squares is None else gradient_preconditioner(
+        problem.gradient_squares, damping, exponent)
 
     def damped_product(vector: tf.Tensor) -> tf.Tensor:
         return problem.product(vector, structural) + damping * vector
 
-    def curvature_loss_at(step: tf.Tensor) -> tf.Tensor:
-        return infinite_if_unknown(problem.curvature_loss_at(step))
+    def search() -> tuple[tf.Tensor, ...]:
+        chosen = walk_back(path.losses, judged_from)
+        step = path.candidates[chosen]
+        loss = path.losses[chosen] if problem.held_out_loss_at is None else (
+            problem.curvature_loss_at(step))
+        curved = damped_product(step) if rule.damped_ratio else problem.product(
+            step, tf.zeros([], dtype))
+        promised = -dot(problem.curvature_gradient, step) - 0.5 * dot(step, curved)
+        ratio = reduction_ratio(tf.cast(problem.curvature_loss - loss, tf.float64), promised)
+        length, new_loss = backtracking(
+            lambda length: problem.loss_at(length * step), problem.loss,
+            tf.cast(dot(problem.gradient, step), dtype))
+        return length * step, path.candidate_steps[chosen], ratio, length, new_loss
 
-    base = problem.curvature_loss
-    path = conjugate_gradients(
+    path, cg_seconds = timed(lambda: conjugate_gradients(
         damped_product, problem.gradient, decay * state.direction, max_steps=max_steps,
-        min_steps=min_steps, tolerance=tolerance, objective=curvature_loss_at)
-    chosen, chosen_loss = walk_back(
-        lambda index: curvature_loss_at(path.candidates[index]),
-        tf.shape(path.candidates)[0], base)
-    step = path.candidates[chosen]
-    curved = damped_product(step) if damped_ratio else problem.product(step, tf.zeros([], dtype))
-    promised = -dot(problem.curvature_gradient, step) - 0.5 * dot(step, curved)
-    ratio = reduction_ratio(tf.cast(base - chosen_loss, tf.float64), promised)
-    length, new_loss = backtracking(
-        lambda length: problem.loss_at(length * step), problem.loss,
-        tf.cast(dot(problem.gradient, step), dtype))
+        min_steps=min_steps, tolerance=tolerance, precondition=precondition, objective=loss_at,
+        start_loss=judged_from), after=problem)
+    (step, chosen_step, ratio, length, new_loss), search_seconds = timed(search, after=path)
     report = HessianFreeReport(
         loss=problem.loss, new_loss=new_loss, damping=state.damping,
         ratio=tf.cast(ratio, state.damping.dtype), num_steps=path.num_steps,
-        chosen_step=path.candidate_steps[chosen], reason=path.reason, step_length=length,
-        gradient_norm=tf.norm(problem.gradient))
-    # After no step the direction has proved of no use.
-    direction = tf.where(length > 0, path.solution, tf.zeros_like(path.solution))
-    return (length * step, HessianFreeState(direction, rule.adjusted(state.damping, ratio)), report)
+        chosen_step=chosen_step, reason=path.reason, step_length=length,
+        gradient_norm=tf.norm(problem.gradient), path=path, cg_seconds=cg_seconds,
+        line_search_seconds=search_seconds)
+    # A direction that led nowhere has proved of no use, and its quadratic of none.
+    has_moved = length > 0
+    direction = tf.where(has_moved, path.solution, tf.zeros_like(path.solution))
+    damping = rule.adjusted(state.damping, tf.where(has_moved, ratio, math.nan))
+    return step, HessianFreeState(direction, damping), report

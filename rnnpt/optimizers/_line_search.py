@@ -48,43 +48,26 @@ def backtracking(
         lambda: (tf.zeros_like(length), start_loss))
 
 
-def walk_back(
-    loss_of: Callable[[tf.Tensor], tf.Tensor], num_candidates: tf.Tensor, start_loss: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
+def walk_back(losses: tf.Tensor, start_loss: tf.Tensor) -> tf.Tensor:
     """Which of the kept iterates to take: from the last one back, for as long as the loss falls.
 
     Later iterates are better for the quadratic, and often too far for the objective. Where the walk
     ends with one that is no better than no step at all, the best of all the iterates is taken.
 
     Args:
-        loss_of: the loss at an iterate, by its index; no number counts as the worst.
-        num_candidates: C, at least 1 ().
+        losses: at the C iterates, at least 1; no number counts as the worst (C,).
         start_loss: f(theta), without a step ().
 
     Returns:
-        The index of the iterate (), and the loss there ().
+        The index of the iterate (); of equal losses that of the shorter step.
 
     Source: Martens 2010, section 4.6; the last rule is ours.
     """
-    def known_loss(index: tf.Tensor) -> tf.Tensor:
-        return infinite_if_unknown(loss_of(index))
-
-    def look(
-        index: tf.Tensor, chosen: tf.Tensor, best: tf.Tensor, _: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        loss = known_loss(index)
-        # Of equal losses the earlier iterate, which is the shorter step.
-        is_better = loss <= best
-        # A walk that has found nothing yet goes on over a rise.
-        goes_on = is_better | (best >= start_loss)
-        return (index - 1, tf.where(is_better, index, chosen),
-                tf.where(is_better, loss, best), goes_on)
-
-    last = num_candidates - 1
-    _, chosen, best, _ = tf.while_loop(
-        lambda index, chosen, best, goes_on: (index >= 0) & goes_on, look,
-        (last - 1, last, known_loss(last), tf.constant(True)))
-    return chosen, best
+    losses = infinite_if_unknown(losses)
+    rises = tf.where(losses[:-1] > losses[1:], tf.range(1, tf.size(losses)), 0)
+    chosen = tf.reduce_max(tf.concat([[0], rises], axis=0))
+    return tf.where(
+        losses[chosen] < start_loss, chosen, tf.argmin(losses, output_type=tf.int32))
 
 
 def infinite_if_unknown(loss: tf.Tensor) -> tf.Tensor:

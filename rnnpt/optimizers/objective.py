@@ -31,6 +31,8 @@ class Objective:
         self, variables: Sequence[keras.Variable], loss: Callable[[], tf.Tensor]
     ) -> None:
         self.variables = list(variables)
+        #: Those that the last gradient did not hang on.
+        self.unconnected: list[keras.Variable] = []
         self._loss = loss
 
     def values(self) -> list[tf.Tensor]:
@@ -84,10 +86,13 @@ class Objective:
                      else variable for variable in self.variables]
         with tf.GradientTape() as tape:
             loss = loss_of()
-        gradients = tape.gradient(
-            loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients = tape.gradient(loss, variables)
+        self.unconnected = [
+            variable for variable, gradient in zip(self.variables, gradients) if gradient is None]
         # The gradient of an embedding has rows only.
-        return loss, [tf.convert_to_tensor(gradient) for gradient in gradients]
+        return loss, [
+            tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
+            for variable, gradient in zip(variables, gradients)]
 
 
 class SummedObjective(Objective):
@@ -128,26 +133,39 @@ class SummedObjective(Objective):
         """
         self.move_to(values)
 
-        def of_part(part: int | tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-            return self._value_and_gradient(lambda: self._loss_of_part(part))
+        def of_part(part: int | tf.Tensor) -> list[tf.Tensor]:
+            loss, gradient = self._value_and_gradient(lambda: self._loss_of_part(part))
+            return [loss, *gradient]
 
-        def body(
-            part: tf.Tensor, loss: tf.Tensor, gradient: list[tf.Tensor]
-        ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-            more, slopes = of_part(part)
-            return part + 1, loss + more, [one + other for one, other in zip(gradient, slopes)]
-
-        _, loss, gradient = tf.while_loop(
-            lambda part, *_: part < self._num_parts, body, (tf.constant(1), *of_part(0)),
-            parallel_iterations=1)
+        loss, *gradient = self._over_parts(of_part)
         return loss, gradient
 
+    def mean_squared_gradient_at(self, values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """The square of a part's gradient, its mean over parts; the variables stay there.
+
+        Args:
+            values: a tensor a variable.
+
+        Returns:
+            A tensor a variable.
+        """
+        self.move_to(values)
+        squares = self._over_parts(lambda part: [
+            slope ** 2 for slope in self._value_and_gradient(lambda: self._loss_of_part(part))[1]])
+        return [square / tf.cast(self._num_parts, square.dtype) for square in squares]
+
     def _sum(self) -> tf.Tensor:
-        _, loss = tf.while_loop(
-            lambda part, _: part < self._num_parts,
-            lambda part, loss: (part + 1, loss + self._loss_of_part(part)),
-            (tf.constant(1), self._loss_of_part(0)), parallel_iterations=1)
-        return loss
+        return self._over_parts(lambda part: [self._loss_of_part(part)])[0]
+
+    def _over_parts(
+        self, of_part: Callable[[int | tf.Tensor], list[tf.Tensor]]
+    ) -> list[tf.Tensor]:
+        _, *sums = tf.while_loop(
+            lambda part, *_: part < self._num_parts,
+            lambda part, *sums: (
+                part + 1, *(one + other for one, other in zip(sums, of_part(part)))),
+            (tf.constant(1), *of_part(0)), parallel_iterations=1)
+        return sums
 
 
 class CurvedObjective(Objective):
@@ -159,6 +177,10 @@ class CurvedObjective(Objective):
         linearize: gives, where the variables are now, the product of the curvature batch's
             Gauss-Newton matrix with a vector, a tensor a variable, its second argument the strength
             of structural damping.
+        held_out: gives the loss of so many sequences that follow those of the curvature batch,
+            where there can be any.
+        rows: the loss of the curvature batch, each of its sequences a part, of which it is the
+            mean; where the sequences can be told apart.
 
     Source: Sutskever 2013, algorithm 5.
     """
@@ -168,9 +190,12 @@ class CurvedObjective(Objective):
         whole: Objective,
         curved: Objective,
         linearize: Callable[[], Callable[[list[tf.Tensor], tf.Tensor], list[tf.Tensor]]],
+        held_out: Callable[[int], Objective] | None = None,
+        rows: SummedObjective | None = None,
     ) -> None:
         super().__init__(whole.variables, whole._loss)
         self.whole, self.curved, self.linearize = whole, curved, linearize
+        self.held_out, self.rows = held_out, rows
 
     def value_and_gradient_at(
         self, values: Sequence[tf.Tensor]
@@ -182,8 +207,18 @@ class CurvedObjective(Objective):
 
         Returns:
             A scalar, and a tensor a variable.
+
+        Raises:
+            ValueError: if the loss does not hang on one of the variables.
         """
-        return self.whole.value_and_gradient_at(values)
+        loss, gradient = self.whole.value_and_gradient_at(values)
+        if self.whole.unconnected:
+            names = [
+                getattr(variable, "path", variable.name) for variable in self.whole.unconnected]
+            raise ValueError(
+                "CurvedObjective: the loss must hang on every variable, got no gradient for "
+                f"{', '.join(names)}; set trainable = False there, or leave them out")
+        return loss, gradient
 
 
 class ObjectiveOptimizer(keras.optimizers.Optimizer, abc.ABC):

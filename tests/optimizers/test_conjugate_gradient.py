@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from rnnpt.optimizers import _conjugate_gradient
 from rnnpt.optimizers._conjugate_gradient import candidate_steps, conjugate_gradients
+from rnnpt.optimizers._preconditioner import gradient_preconditioner
 
 
 def quadratic(size: int, condition: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -110,6 +111,47 @@ def test_it_ends_when_the_objective_has_risen():
         if decreases[place] < 0.9 * max([0, *decreases[:place]]))
     assert path.reason == _conjugate_gradient.OBJECTIVE and path.num_steps == expected
     assert 1 < expected < 50
+    # Looked at where it was kept, so that the walk back need not look again.
+    expected = [(np.linalg.norm(solutions[step]) - 1) ** 2 - 2 for step in path.candidate_steps]
+    np.testing.assert_allclose(path.losses, expected)
+
+
+def test_the_objective_is_known_at_every_kept_iterate():
+    matrix, gradient = quadratic(50, 100.0)
+    path = run(matrix, gradient, max_steps=20, tolerance=0, objective=lambda solution: tf.where(
+        tf.norm(solution) > 0.5, tf.constant(np.nan, tf.float64), -tf.norm(solution)))
+    lengths = np.linalg.norm(path.candidates, axis=1)
+    assert path.candidate_steps[-1] == path.num_steps and len(path.losses) == len(lengths)
+    np.testing.assert_allclose(path.losses, np.where(lengths > 0.5, np.inf, -lengths))
+
+
+def test_a_fixed_number_of_steps_is_taken_whatever_the_progress():
+    matrix, gradient = quadratic(200, 1e3)
+    assert run(matrix, gradient, max_steps=200).num_steps < 120
+    assert run(matrix, gradient, max_steps=120, min_steps=120).num_steps == 120
+
+
+def test_a_warm_start_above_no_step_is_no_reason_to_end():
+    matrix, gradient = quadratic(60, 1e3)
+    # Uphill, so that q begins far above 0.
+    path = run(matrix, gradient, start=50 * gradient, max_steps=200)
+    assert path.models[0] > 0 and path.num_steps > 11
+    solved = np.linalg.solve(matrix, -gradient)
+    assert path.models[-1] < 0.95 * (gradient @ solved / 2) < 0
+
+
+def test_a_preconditioner_needs_fewer_steps_where_scales_are_far_apart():
+    rng = np.random.default_rng(2)
+    scales = np.geomspace(1e-2, 1e2, 80)
+    root = np.eye(80) + 0.05 * rng.standard_normal((80, 80))
+    matrix, gradient = scales[:, np.newaxis] * (root @ root.T) * scales, rng.standard_normal(80)
+    precondition = gradient_preconditioner(
+        tf.constant(np.diag(matrix)), tf.constant(0.0, tf.float64), exponent=1.0)
+    plain = run(matrix, gradient, max_steps=2000, tolerance=1e-6)
+    short = run(matrix, gradient, max_steps=2000, tolerance=1e-6, precondition=precondition)
+    np.testing.assert_allclose(
+        short.solution, np.linalg.solve(matrix, -gradient), rtol=1e-3, atol=1e-6)
+    assert int(short.num_steps) < 0.2 * int(plain.num_steps)
 
 
 def test_a_direction_without_positive_curvature_ends_it_with_the_iterate_before():

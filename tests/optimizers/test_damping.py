@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -20,6 +21,18 @@ def test_it_stays_within_its_bounds():
     rule = LevenbergMarquardt(least=0.1, most=2.0)
     assert float(rule.adjusted(tf.constant(0.11), tf.constant(1.0))) == pytest.approx(0.1)
     assert float(rule.adjusted(tf.constant(1.9), tf.constant(0.0))) == pytest.approx(2.0)
+
+
+def test_its_numbers_are_arguments():
+    rule = LevenbergMarquardt(drop=4 / 5, boost=5 / 4, low=0.3, high=0.7)
+    dampings = [float(rule.adjusted(tf.constant(1.0), tf.constant(ratio)))
+                for ratio in (0.71, 0.7, 0.3, 0.29)]
+    assert dampings == pytest.approx([0.8, 1, 1, 1.25])
+
+
+def test_it_survives_its_config():
+    rule = LevenbergMarquardt(drop=4 / 5, most=5.0, damped_ratio=True)
+    assert keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(rule)) == rule
 
 
 @pytest.mark.parametrize("wrong", [

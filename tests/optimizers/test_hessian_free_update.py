@@ -1,17 +1,53 @@
 """One Hessian-free update: exact on quadratics, sound where it fails, and as its NumPy twin."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from rnnpt.optimizers import _conjugate_gradient
+from rnnpt.optimizers._damping import LevenbergMarquardt
 from rnnpt.optimizers._hessian_free_update import (
     HessianFreeProblem,
     HessianFreeState,
     hessian_free_update,
 )
+from tests.reference.hessian_free import LeastSquares, hessian_free
 
 SIZE = 12
+
+
+def least_squares_update(world: LeastSquares, curvature_rows, held_out_rows, **options):
+    """Returns the function of parameters and state that makes an update, with the twin's world."""
+    curved = world.rows(slice(curvature_rows))
+    judge = world.rows(slice(curvature_rows, curvature_rows + (held_out_rows or 1)))
+
+    def loss_from(theta, world: LeastSquares):
+        return lambda step: tf.reduce_mean(
+            (tf.tanh(tf.linalg.matvec(world.inputs, theta + step)) - world.targets) ** 2) / 2
+
+    @tf.function
+    def compute(theta, state, numbers):
+        loss_at, curved_at, judge_at = (
+            loss_from(theta, each) for each in (world, curved, judge))
+        problem = HessianFreeProblem(
+            *numbers[:2], loss_at, *numbers[2:4], curved_at,
+            lambda vector, strength: tf.linalg.matvec(numbers[4] + strength * numbers[5], vector),
+            held_out_loss_at=judge_at if held_out_rows else None,
+            held_out_loss=judge_at(tf.zeros_like(theta)), gradient_squares=numbers[6])
+        return hessian_free_update(problem, state, **options)
+
+    def update(theta: np.ndarray, state: HessianFreeState):
+        gradients = curved.gradients(theta)
+        numbers = (
+            world.loss(theta), world.gradients(theta).mean(axis=0), curved.loss(theta),
+            gradients.mean(axis=0), curved.matrix(theta), curved.structure(theta),
+            (gradients ** 2).mean(axis=0))
+        return compute(
+            tf.constant(theta), state, [tf.constant(number, tf.float64) for number in numbers])
+
+    return update
 
 
 def quadratic_problem(matrix, gradient, loss: float = 3.0) -> HessianFreeProblem:
@@ -40,9 +76,37 @@ def start(damping: float) -> HessianFreeState:
     return HessianFreeState(tf.zeros(SIZE, tf.float64), tf.constant(damping, tf.float64))
 
 
-def run(problem, state, **options):
-    """Returns what the update gives, computed in a graph."""
-    return tf.function(lambda: hessian_free_update(problem, state, **options))()
+def run(problem, state, in_graph=False, **options):
+    """Returns what the update gives; one that is traced for a single call takes longer."""
+    def compute():
+        return hessian_free_update(problem, state, **options)
+
+    return tf.function(compute)() if in_graph else compute()
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"structural_damping": 0.4}, {"held_out_rows": 20}, {"exponent": 0.75},
+    {"damped_ratio": True, "structural_damping": 0.4},
+    {"held_out_rows": 9, "exponent": 1.0, "structural_damping": 0.1, "max_steps": 60}])
+def test_updates_are_those_of_the_twin(options):
+    # As many sequences as parameters: the curvature batch is fitted too well.
+    world = LeastSquares.random(60, SIZE)
+    theta = np.random.default_rng(4).standard_normal(SIZE)
+    options = {"max_steps": 9, "exponent": 0.0, "held_out_rows": None} | options
+    twin = hessian_free(world, theta, damping=0.1, curvature_rows=SIZE, **options)
+    rule = LevenbergMarquardt(damped_ratio=options.pop("damped_ratio", False))
+    update = least_squares_update(world, SIZE, rule=rule, **options)
+    state = start(0.1)
+    for expected in itertools.islice(twin, 6):
+        step, state, report = update(theta, state)
+        theta = theta + step.numpy()
+        assert (report.num_steps, report.chosen_step) == (expected.num_steps, expected.chosen_step)
+        assert float(report.step_length) == pytest.approx(expected.length)
+        assert float(report.ratio) == pytest.approx(
+            expected.ratio, rel=1e-5, abs=1e-5, nan_ok=True)
+        assert float(state.damping) == pytest.approx(expected.damping)
+        # Conjugate gradients make much of the rounding, more with each update.
+        np.testing.assert_allclose(theta, expected.theta, rtol=0, atol=1e-7)
 
 
 def test_without_damping_it_solves_a_quadratic_in_one_update():
@@ -62,7 +126,8 @@ def test_without_damping_it_solves_a_quadratic_in_one_update():
 def test_with_damping_the_ratio_is_as_its_quadratic(damped_ratio):
     matrix, gradient = positive()
     step, state, report = run(
-        quadratic_problem(matrix, gradient), start(5.0), tolerance=0.0, damped_ratio=damped_ratio)
+        quadratic_problem(matrix, gradient), start(5.0), tolerance=0.0,
+        rule=LevenbergMarquardt(damped_ratio=damped_ratio))
     expected = np.linalg.solve(matrix + 5 * np.eye(SIZE), -gradient)
     np.testing.assert_allclose(step, expected, rtol=1e-8)
     decrease = -gradient @ expected - expected @ matrix @ expected / 2
@@ -117,11 +182,74 @@ def test_where_every_step_leads_to_no_number_the_parameters_stay():
     loss = problem.loss
     problem = HessianFreeProblem(**{
         **vars(problem), "loss_at": loss_at, "curvature_loss_at": loss_at})
-    step, state, report = run(problem, start(1.0))
+    step, state, report = run(problem, start(1.0), in_graph=True)
     np.testing.assert_array_equal(step, np.zeros(SIZE))
     np.testing.assert_array_equal(state.direction, np.zeros(SIZE))
     assert float(report.step_length) == 0 and np.isnan(report.ratio)
     assert float(state.damping) == 1.5
+
+
+def test_a_step_that_the_line_search_refuses_raises_the_damping_whatever_the_ratio():
+    matrix, gradient = positive()
+    problem = quadratic_problem(matrix, gradient)
+    falling = problem.loss_at
+    # The gradient batch rises wherever the curvature batch falls.
+    problem = HessianFreeProblem(**{
+        **vars(problem), "loss_at": lambda step: 6 - falling(step)})
+    step, state, report = run(problem, start(1.0))
+    assert float(report.ratio) > 0.75 and float(report.step_length) == 0
+    assert float(state.damping) == 1.5
+    np.testing.assert_array_equal(step, np.zeros(SIZE))
+    np.testing.assert_array_equal(state.direction, np.zeros(SIZE))
+
+
+def test_the_ratio_is_that_of_the_step_before_the_line_search_and_on_the_curvature_batch():
+    matrix, gradient = positive()
+    problem = quadratic_problem(matrix, gradient)
+    # The gradient batch is so steep that the step is far too long for it.
+    steep = quadratic_problem(100 * matrix, gradient)
+    problem = HessianFreeProblem(**{**vars(problem), "loss_at": steep.loss_at})
+    _, state, report = run(problem, start(0.0), tolerance=0.0)
+    assert 0 < float(report.step_length) < 0.1
+    assert float(report.ratio) == pytest.approx(1)
+    # The next run begins at the whole direction.
+    np.testing.assert_allclose(state.direction, np.linalg.solve(matrix, -gradient), rtol=1e-8)
+
+
+def test_the_next_run_begins_at_the_last_iterate_and_not_at_the_chosen_one():
+    matrix, gradient = positive()
+    problem = quadratic_problem(matrix, gradient)
+    solved = np.linalg.solve(matrix, -gradient)
+
+    def loss_at(step: tf.Tensor) -> tf.Tensor:
+        # Falls, and rises a little after two thirds of the way.
+        length = tf.norm(step) / np.linalg.norm(solved)
+        return 3 - tf.minimum(length, 0.6 + (0.66 - length) / 50)
+
+    problem = HessianFreeProblem(**{
+        **vars(problem), "loss_at": loss_at, "curvature_loss_at": loss_at})
+    step, state, report = run(problem, start(0.0), tolerance=0.0)
+    assert int(report.chosen_step) < int(report.num_steps)
+    np.testing.assert_allclose(state.direction, solved, rtol=1e-6)
+    assert np.linalg.norm(step) < 0.9 * np.linalg.norm(solved)
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient", "curvature_loss", "curvature_gradient"])
+def test_what_is_not_finite_rolls_back_and_raises_the_damping(what):
+    matrix, gradient = positive()
+    problem = quadratic_problem(matrix, gradient)
+    problem = HessianFreeProblem(**{
+        **vars(problem), what: getattr(problem, what) * tf.constant(np.nan, tf.float64)})
+    # Also where the last update has left a direction to begin with.
+    warm = start(1.0)._replace(direction=tf.constant(np.linalg.solve(matrix, -gradient)))
+    step, state, report = run(problem, warm, in_graph=True)
+    assert float(state.damping) == 1.5
+    if what.startswith("curvature"):
+        assert np.isnan(report.ratio)
+    else:
+        assert float(report.step_length) == 0
+        np.testing.assert_array_equal(step, np.zeros(SIZE))
+        np.testing.assert_array_equal(state.direction, np.zeros(SIZE))
 
 
 def test_a_product_that_is_not_finite_ends_the_run_and_is_told():
@@ -129,7 +257,7 @@ def test_a_product_that_is_not_finite_ends_the_run_and_is_told():
     problem = quadratic_problem(matrix, gradient)
     problem = HessianFreeProblem(**{
         **vars(problem), "product": lambda vector, _: vector * tf.constant(np.nan, tf.float64)})
-    step, state, report = run(problem, start(1.0))
+    step, state, report = run(problem, start(1.0), in_graph=True)
     assert int(report.reason) == _conjugate_gradient.NOT_FINITE
     np.testing.assert_array_equal(step, np.zeros(SIZE))
     assert float(state.damping) == 1.5
