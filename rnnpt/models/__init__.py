@@ -1,6 +1,7 @@
 """Predictors of the next frame: choices of a cell and a head; baselines.
 
-Of single frames there are RBMs, and deep autoencoders.
+Of single frames there are RBMs, and deep autoencoders; from one sequence to another leads a
+`Transducer`.
 """
 
 from rnnpt.models.autoencoder import Autoencoder
@@ -16,11 +17,12 @@ from rnnpt.models.rnn_nade import RNNNADE
 from rnnpt.models.rnn_rbm import RNNRBM
 from rnnpt.models.rtrbm import RTRBM
 from rnnpt.models.sequence import SequenceModel
+from rnnpt.models.transducer import Transducer
 from rnnpt.models.trbm import TRBM
 from rnnpt.models.trbm_stack import TRBMStack
 
 __all__ = [
     "Autoencoder", "DeepBeliefNetwork", "EchoStateNetwork", "HMM", "LanguageModel", "RBM", "RNN",
     "RNNEnsemble", "RNNNADE", "RNNRBM", "RTRBM", "SequenceModel", "TRBM", "TRBMStack",
-    "real_time_gradients", "train_online",
+    "Transducer", "real_time_gradients", "train_online",
 ]

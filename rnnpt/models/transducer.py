@@ -1,0 +1,292 @@
+"""`Transducer`: a cell that reads one sequence, and a head that says another."""
+
+import numbers
+from collections.abc import Sequence
+from typing import Any, cast
+
+import keras
+import tensorflow as tf
+
+from rnnpt.cells import Cell, as_cell, swap_time, unroll
+from rnnpt.heads import Head
+from rnnpt.models._curved import Curved
+from rnnpt.models._recurrence import Recurrence, Tensors
+from rnnpt.models._update import update, with_look_ahead
+from rnnpt.optimizers import CurvatureOptimizer
+from rnnpt.optimizers.graph_error import plain_errors
+
+Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+
+
+@keras.saving.register_keras_serializable(package="rnnpt")
+class Transducer(keras.Model):
+    """A recurrent network from a sequence of inputs to targets beside them, or at its end.
+
+    Use it for the artificial problems of long memory and for labelled sequences; `SequenceModel` is
+    for sequences that predict themselves. `fit` takes (inputs, targets, weights), each batch-major,
+    as the problems of `rnnpt.datasets` draw them.
+
+    Equation: h_t = step(x_t, h_(t-1)), h_0 learned; the head's parameters for the target of step t
+    are readout(output(h_t)). The loss of a sequence is the sum over steps of weight times the
+    head's loss, a batch's is the mean over sequences.
+
+    Args:
+        cell: what remembers, of `rnnpt.cells` or of Keras.
+        head: with an exact likelihood: `GaussianHead()` is least squares, `BernoulliHead` and
+            `CategoricalHead` are cross-entropies of binary and one-hot targets.
+        num_outputs: O, the width of a target.
+        num_answers: K, at how many steps, the last ones, parameters are computed; all where None.
+            Weights before them must be 0.
+        readout_initializer: how the matrix from the cell's output (H, P) starts.
+        **kwargs: of `keras.Model`.
+
+    Raises:
+        TypeError: if `cell` is no cell or `head` no Head.
+        ValueError: if the head's likelihood is not exact, or a number is not positive.
+
+    Example:
+        >>> from rnnpt import cells, heads
+        >>> model = Transducer(cells.SimpleCell(8), heads.GaussianHead(), 1, num_answers=1)
+        >>> model(tf.zeros([4, 10, 2])).shape
+        TensorShape([4, 1, 1])
+
+    Source: Sutskever 2013, section 2.5 and chapter 4.
+    """
+
+    # XLA makes a rolled recurrence two to three times slower on a CPU; Keras would switch it on.
+    supports_jit = False
+
+    def __init__(
+        self,
+        cell: Cell | keras.Layer,
+        head: Head,
+        num_outputs: int,
+        num_answers: int | None = None,
+        readout_initializer: object = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(head, Head):
+            raise TypeError(
+                f"Transducer: head must be a rnnpt Head, got {type(head).__name__}; build one from "
+                "rnnpt.heads")
+        if not head.exact:
+            raise ValueError(
+                f"Transducer: head must have an exact likelihood, got {type(head).__name__}; take "
+                "for example heads.BernoulliHead")
+        for name, value in (("num_outputs", num_outputs), ("num_answers", num_answers)):
+            if value is not None and (not isinstance(value, numbers.Integral) or value < 1):
+                raise ValueError(
+                    f"Transducer: {name} must be a positive integer, got {value!r}; pass a count")
+        self.cell = as_cell(cell)
+        self.head = head
+        self.num_outputs = num_outputs
+        self.num_answers = num_answers
+        self.readout_initializer = keras.initializers.get(readout_initializer)
+        self._loss_mean = keras.metrics.Mean("loss")
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Create the variables.
+
+        Args:
+            input_shape: of the inputs (B, T, I).
+        """
+        if self.built:
+            return
+        for part, width in ((self.cell, input_shape[-1]), (self.head, self.num_outputs)):
+            if not part.built:  # Keras builds the parts of a model that it loads.
+                part.build((None, width))
+        self.readout = keras.layers.Dense(
+            self.head.num_parameters(self.num_outputs),
+            kernel_initializer=self.readout_initializer, name="readout")
+        self.readout.build((None, self.cell.output_size))
+        self.built = True
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """The head's parameters at the last steps.
+
+        Args:
+            inputs: (B, T, I).
+            training: ignored, nothing differs.
+
+        Returns:
+            (B, K, P).
+        """
+        return swap_time(self._parameters(tf.cast(inputs, self.compute_dtype)))
+
+    def initial_state(self, batch_size: int | tf.Tensor) -> Tensors:
+        """The learned state before the first input.
+
+        Args:
+            batch_size: B.
+
+        Returns:
+            State tensors (B, S_i).
+        """
+        return self.cell.get_initial_state(batch_size)
+
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """`keras.Model.fit`; with `Nesterov`, `SwapLookAhead` is at work.
+
+        Args:
+            *args: of `keras.Model.fit`.
+            **kwargs: of `keras.Model.fit`.
+
+        Returns:
+            Keras' history; "loss" as in the class.
+
+        Raises:
+            ValueError: if `compile` was given a loss or metrics.
+        """
+        if getattr(self, "loss", None) is not None or self._compile_metrics is not None:
+            raise ValueError(
+                f"compile must be given no loss and no metrics, got loss={self.loss!r}; the head "
+                "has its loss")
+        rest, kwargs = with_look_ahead(self.optimizer, args[1:], kwargs)
+        with plain_errors():
+            return super().fit(*args[:1], *rest, **kwargs)
+
+    def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+        """One update.
+
+        Args:
+            data: inputs, targets and weights.
+
+        Returns:
+            The running "loss"; with an optimizer that takes the loss itself that after the update,
+            with its figures.
+        """
+        batch = self._unpack(data)
+        if isinstance(self.optimizer, CurvatureOptimizer):
+            total, _, activity, penalty = Curved(self, batch).update(self.optimizer)
+            loss = (total + activity) / tf.cast(tf.shape(batch[0])[0], total.dtype) + penalty
+            return {**self._log(loss, batch), **self.optimizer.figures}
+
+        def evaluate() -> tuple[tf.Tensor, tf.Tensor]:
+            loss = self._loss(batch)
+            return loss, loss
+
+        return self._log(update(self.optimizer, self.trainable_variables, evaluate, []), batch)
+
+    def test_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+        """The loss of a batch.
+
+        Args:
+            data: inputs, targets and weights.
+
+        Returns:
+            The running "loss".
+        """
+        batch = self._unpack(data)
+        return self._log(self._loss(batch), batch)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """What `fit` resets at each epoch."""
+        return [self._loss_mean]
+
+    def batch_sums(self, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The loss of some rows.
+
+        Args:
+            batch: inputs (B, T, I), targets (B, T, O) and weights (B, T).
+
+        Returns:
+            The sum of the loss and that of the weights, and 0, there being no penalty on
+            activities.
+        """
+        inputs, targets, weights = batch
+        parameters = self._parameters(inputs)
+        targets, weights = self._answered(targets, weights, tf.shape(parameters)[0])
+        # An exact head draws nothing.
+        losses = self.head.loss(parameters, targets, seed=tf.constant([0, 0]))
+        total = tf.reduce_sum(tf.math.multiply_no_nan(losses, weights))
+        return total, tf.reduce_sum(weights), tf.zeros_like(total)
+
+    def recurrence(self, batch: tuple[tf.Tensor, ...]) -> Recurrence:
+        """What the curvature of the loss is taken of.
+
+        Args:
+            batch: inputs (B, T, I), targets (B, T, O) and weights (B, T).
+
+        Returns:
+            T steps, scored after the last K of them.
+        """
+        inputs, targets, weights = batch
+        num_rows, num_steps = tf.unstack(tf.shape(weights))
+        num_answers = num_steps if self.num_answers is None else tf.minimum(
+            self.num_answers, num_steps)
+        # How much is scored at a step or later.
+        later = tf.cumsum(tf.transpose(weights), axis=0, reverse=True)
+        targets, weights = self._answered(targets, weights, num_answers)
+        return Recurrence(
+            self, swap_time(inputs), later > 0, targets, weights,
+            1 / tf.cast(num_rows, weights.dtype))
+
+    def get_config(self) -> dict[str, object]:
+        """Everything the constructor takes.
+
+        Returns:
+            A JSON-ready dictionary.
+        """
+        return {
+            **super().get_config(),
+            "cell": keras.saving.serialize_keras_object(self.cell),
+            "head": keras.saving.serialize_keras_object(self.head),
+            "num_outputs": self.num_outputs,
+            "num_answers": self.num_answers,
+            "readout_initializer": keras.initializers.serialize(self.readout_initializer),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Transducer":
+        """The model that `get_config` describes.
+
+        Args:
+            config: what `get_config` gave.
+
+        Returns:
+            A model with new weights.
+        """
+        parts = {name: keras.saving.deserialize_keras_object(config[name])
+                 for name in ("cell", "head")}
+        return cls(**{**config, **parts})
+
+    def _parameters(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The head's parameters at the last steps (K, B, P)."""
+        num_rows, num_steps = tf.unstack(tf.shape(inputs)[:2])
+        # `unroll` gives the outputs before each input, so that one more is after the last.
+        outputs, _ = unroll(
+            self.cell, tf.pad(inputs, [[0, 0], [0, 1], [0, 0]]), self.initial_state(num_rows),
+            time_major=True)
+        num_answers = num_steps if self.num_answers is None else tf.minimum(
+            self.num_answers, num_steps)
+        return self.readout(outputs[num_steps + 1 - num_answers:])
+
+    def _answered(
+        self, targets: tf.Tensor, weights: tf.Tensor, num_answers: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Targets (K, B, O) and weights (K, B) of the last steps."""
+        with tf.control_dependencies([tf.debugging.assert_equal(
+                tf.math.count_nonzero(weights[:, :-num_answers]), tf.constant(0, tf.int64),
+                "weights must be 0 before the last num_answers steps: raise num_answers")]):
+            targets = targets[:, -num_answers:]
+        return swap_time(targets), tf.transpose(weights[:, -num_answers:])
+
+    def _unpack(self, data: tuple[tf.Tensor, ...]) -> Batch:
+        inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
+        if not self.built:
+            self.build(inputs.shape)
+        if weights is None:
+            weights = tf.ones(tf.shape(targets)[:2])
+        return cast(Batch, tuple(
+            tf.cast(each, self.compute_dtype) for each in (inputs, targets, weights)))
+
+    def _loss(self, batch: Batch) -> tf.Tensor:
+        total, _, _ = self.batch_sums(batch)
+        penalty = tf.add_n(self.losses) if self.losses else tf.zeros_like(total)
+        return total / tf.cast(tf.shape(batch[0])[0], total.dtype) + penalty
+
+    def _log(self, loss: tf.Tensor, batch: Batch) -> dict[str, tf.Tensor]:
+        self._loss_mean.update_state(loss, sample_weight=tf.shape(batch[0])[0])
+        return {"loss": self._loss_mean.result()}
