@@ -1,4 +1,4 @@
-"""A compiled loss as a convex function of what a functional model computes before its activation."""
+"""A compiled loss as a function of what a functional model computes before its activation."""
 
 import contextlib
 from collections.abc import Iterator
@@ -127,7 +127,7 @@ def _summed(loss: Any, activation: str) -> keras.losses.Loss:
     kind = type(loss) if is_known else _CLASSES.get(loss)
     config = loss.get_config() if is_known else {}
     needed = _LINEAR if config.get("from_logits") else _MATCHES.get(kind)
-    if activation != needed or config.get("axis", -1) != -1:
+    if kind is None or activation != needed or config.get("axis", -1) != -1:
         name = kind.__name__ if kind else getattr(loss, "__name__", type(loss).__name__)
         told = ", ".join(
             f"{word}={config[word]}" for word in ("from_logits", "axis") if word in config)

@@ -41,8 +41,8 @@ class OutputObjective(CurvedObjective):
             begins with alike and that none moves.
 
     Raises:
-        ValueError: if the optimizer has structural damping; later, if a variable gets no gradient
-            or a layer adds a loss of its own.
+        ValueError: if the optimizer has structural damping; later, if a layer adds a loss of its
+            own or rows are to be held out of a batch that has no more.
 
     Example:
         >>> layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
@@ -79,29 +79,40 @@ class OutputObjective(CurvedObjective):
         self._outputs_of, self._loss_of, self._penalty_of = outputs_of, loss_of, penalty_of
         self._frozen = [
             (variable, tf.identity(tf.convert_to_tensor(variable))) for variable in frozen]
-        # For these two of the methods below.
+        # What makes the parts below needs them.
         self.variables = list(variables)
-        curved_data = _rows(data, slice(getattr(optimizer, "curvature_rows", None)))
+        num_curved = getattr(optimizer, "curvature_rows", None)
+        curved = _rows(data, slice(num_curved))
         super().__init__(
             self._objective(data, getattr(optimizer, "rows_at_once", None)),
-            self._objective(curved_data, None), lambda: self._linearize(curved_data))
+            self._objective(curved), lambda: self._linearize(curved),
+            held_out=None if num_curved is None else lambda count: self._objective(
+                _some(_rows(data, slice(num_curved, num_curved + count)), num_curved)),
+            rows=SummedObjective(
+                self.variables, lambda row: self._sum(_rows(curved, slice(row, row + 1))),
+                _num_rows(curved)))
 
-    def _objective(self, data: Any, rows_at_once: int | None) -> Objective:
+    def _objective(self, data: Any, rows_at_once: int | None = None) -> Objective:
         num_rows = _num_rows(data)
 
-        def loss_of(data: Any) -> tf.Tensor:
-            outputs = self._evaluate(lambda: self._outputs_of(data))
-            loss = self._loss_of(outputs, data)
-            if self._penalty_of is not None:
-                loss += self._penalty_of(outputs, data)
+        def share(data: Any) -> tf.Tensor:
+            loss = self._sum(data)
             return loss / tf.cast(num_rows, loss.dtype)
 
         if rows_at_once is None:
-            return Objective(self.variables, lambda: loss_of(data))
+            return Objective(self.variables, lambda: share(data))
         return SummedObjective(
-            self.variables, lambda part: loss_of(
+            self.variables, lambda part: share(
                 _rows(data, slice(part * rows_at_once, (part + 1) * rows_at_once))),
             -(-num_rows // rows_at_once))
+
+    def _sum(self, data: Any) -> tf.Tensor:
+        """The loss and the penalty over rows, where the variables are."""
+        outputs = self._evaluate(lambda: self._outputs_of(data))
+        loss = self._loss_of(outputs, data)
+        if self._penalty_of is not None:
+            loss += self._penalty_of(outputs, data)
+        return loss
 
     def _linearize(self, data: Any) -> Callable[[Tensors, tf.Tensor], Tensors]:
         """The product of the matrix where the variables are now."""
@@ -116,10 +127,9 @@ class OutputObjective(CurvedObjective):
             slopes = inner.gradient(outputs, weights, output_gradients=probe)
             reached = [slope is not None for slope in slopes]
             pulled = [tf.convert_to_tensor(slope) for slope in slopes if slope is not None]
-        loss_product, _ = _hessian(lambda at: self._loss_of(at[0], data), [outputs])
-        penalty_product, is_penalized = self._penalty_curvature(outputs, data, weights)
-        self._check_reached([one or other for one, other in zip(reached, is_penalized)])
-        scale = 1 / tf.cast(_num_rows(data), outputs.dtype)
+        loss_product = _hessian_product(lambda at: self._loss_of(at[0], data), [outputs])
+        penalty_product = self._penalty_product(outputs, data, weights)
+        num_rows = _num_rows(data)
 
         def product(tangents: Tensors, _: tf.Tensor) -> Tensors:
             moved = outer.gradient(pulled, probe, output_gradients=[
@@ -128,19 +138,20 @@ class OutputObjective(CurvedObjective):
                 outputs, weights, output_gradients=loss_product([moved])[0],
                 unconnected_gradients=tf.UnconnectedGradients.ZERO)
             # A loop over time loses what is known of the shapes.
-            return [tf.ensure_shape(scale * (total + more), weight.shape) for total, more, weight
-                    in zip(totals, penalty_product(tangents), weights)]
+            return [
+                tf.ensure_shape((total + more) / tf.cast(num_rows, weight.dtype), weight.shape)
+                for total, more, weight in zip(totals, penalty_product(tangents), weights)]
 
         return product
 
-    def _penalty_curvature(
+    def _penalty_product(
         self, outputs: tf.Tensor, data: Any, weights: Tensors
-    ) -> tuple[Callable[[Tensors], Sequence[tf.Tensor | float]], list[bool]]:
-        """Products with the Hessian of the penalty, and of which weights it is."""
+    ) -> Callable[[Tensors], Sequence[tf.Tensor | float]]:
         penalty_of = self._penalty_of
         if penalty_of is None:
-            return lambda tangents: [0.0] * len(tangents), [False] * len(weights)
-        return _hessian(lambda at: self._evaluate(lambda: penalty_of(outputs, data), at), weights)
+            return lambda tangents: [0.0] * len(tangents)
+        return _hessian_product(
+            lambda at: self._evaluate(lambda: penalty_of(outputs, data), at), weights)
 
     def _evaluate(
         self, function: Callable[[], tf.Tensor], weights: Sequence[tf.Tensor] = ()
@@ -156,35 +167,20 @@ class OutputObjective(CurvedObjective):
                 "leave it out or take an optimizer without a curvature")
         return found
 
-    def _check_reached(self, reached: Sequence[bool]) -> None:
-        lost = [variable.path for variable, is_reached in zip(self.variables, reached)
-                if not is_reached]
-        if lost:
-            raise ValueError(
-                "OutputObjective: every trainable variable must get a gradient, got none for "
-                f"{', '.join(lost)}; set trainable=False on its layer or leave it out")
 
-
-def _hessian(
+def _hessian_product(
     function: Callable[[Tensors], tf.Tensor], at: Tensors
-) -> tuple[Callable[[Tensors], Tensors], list[bool]]:
-    """Products with the Hessian of a scalar at a point, and on which tensors the scalar hangs."""
+) -> Callable[[Tensors], Tensors]:
+    """Products with the Hessian of a scalar at a point."""
     with _tape() as outer:
         outer.watch(at)
         with _tape() as inner:
             inner.watch(at)
             value = function(at)
-        slopes = inner.gradient(value, at)
-    reached = [slope is not None for slope in slopes]
-    slopes = [slope for slope in slopes if slope is not None]
-
-    def product(tangents: Tensors) -> Tensors:
-        return outer.gradient(
-            slopes, at, output_gradients=[
-                tangent for tangent, is_reached in zip(tangents, reached) if is_reached],
-            unconnected_gradients=tf.UnconnectedGradients.ZERO)
-
-    return product, reached
+        slopes = inner.gradient(value, at, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return lambda tangents: outer.gradient(
+        slopes, at, output_gradients=tangents,
+        unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
 def _tape() -> tf.GradientTape:
@@ -197,3 +193,13 @@ def _num_rows(data: Any) -> tf.Tensor:
 
 def _rows(data: Any, rows: slice) -> Any:
     return tf.nest.map_structure(lambda value: None if value is None else value[rows], data)
+
+
+def _some(data: Any, num_curved: int) -> Any:
+    """Rows that are held out, at least one."""
+    check = tf.debugging.Assert(_num_rows(data) > 0, [
+        f"OutputObjective: a batch must have more than curvature_rows={num_curved} rows where some "
+        "are held out, got no more; make it larger, and drop the remainder of the data set"])
+    with tf.control_dependencies([check]):
+        return tf.nest.map_structure(
+            lambda value: None if value is None else tf.identity(value), data)
