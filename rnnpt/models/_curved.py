@@ -62,11 +62,17 @@ class Curved:
             After the update: the sum of the loss over real frames and their number, the sum of the
             penalty on activities, and the penalty on weights.
         """
-        whole = self._objective(self._batch, optimizer.rows_at_once)
-        curved = tuple(each[:optimizer.curvature_rows] for each in self._batch)
+        num_curved, rows_at_once = optimizer.curvature_rows, optimizer.rows_at_once
+        curved = self._rows(0, num_curved)
         optimizer.minimize(CurvedObjective(
-            whole, self._objective(curved, None), lambda: self._product(curved)))
-        rows = optimizer.rows_at_once or tf.shape(self._batch[0])[0]
+            self._objective(self._batch, rows_at_once), self._objective(curved, rows_at_once),
+            lambda: self._product(curved),
+            held_out=None if num_curved is None else lambda count: self._objective(
+                self._rows(num_curved, count), rows_at_once),
+            rows=SummedObjective(
+                self._model.trainable_variables, lambda row: self._loss(_part(curved, row, 1))
+                + self._penalty(), _num_parts(curved, 1))))
+        rows = rows_at_once or tf.shape(self._batch[0])[0]
         _, *sums = tf.while_loop(
             lambda part, *_: part < _num_parts(self._batch, rows),
             lambda part, *sums: (part + 1, *(
@@ -79,8 +85,7 @@ class Curved:
         size = tf.cast(tf.shape(batch[0])[0], batch[0].dtype)
 
         def loss_of(rows: Batch) -> tf.Tensor:
-            total, _, activity = self._model.batch_sums(rows)
-            return (total + activity) / size
+            return self._loss(rows) / size
 
         variables = self._model.trainable_variables
         if rows_at_once is None:
@@ -88,6 +93,22 @@ class Curved:
         return SummedObjective(
             variables, lambda part: loss_of(_part(batch, part, rows_at_once))
             + tf.where(tf.equal(part, 0), self._penalty(), 0), _num_parts(batch, rows_at_once))
+
+    def _loss(self, rows: Batch) -> tf.Tensor:
+        total, _, activity = self._model.batch_sums(rows)
+        return total + activity
+
+    def _rows(self, start: int, count: int | None) -> Batch:
+        """So many rows from one on, and at least one; all from there where None."""
+        least = start + (count or 1)
+        check = tf.debugging.Assert(tf.shape(self._batch[0])[0] >= least, [
+            "a batch must hold the sequences that curvature_rows and held_out_rows ask for, "
+            f"{least} in all, got", tf.shape(self._batch[0])[0],
+            "; drop the remainder of the data, or ask for fewer"])
+        with tf.control_dependencies([check]):
+            return tuple(
+                tf.identity(each[start:None if count is None else start + count])
+                for each in self._batch)
 
     def _product(self, batch: Batch) -> Callable[[Tensors, tf.Tensor], Tensors]:
         linearization = Linearization(self._model.recurrence(batch))

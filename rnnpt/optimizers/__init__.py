@@ -1,5 +1,6 @@
 """Keras optimizers, and the pure rules that they are made of."""
 
+from rnnpt.optimizers._damping import LevenbergMarquardt
 from rnnpt.optimizers.callback import LogSchedules, SwapLookAhead
 from rnnpt.optimizers.curvature_optimizer import CurvatureOptimizer
 from rnnpt.optimizers.divergence import NonFiniteLossError, StopAtNonFiniteLoss
@@ -32,6 +33,7 @@ __all__ = [
     "CurvatureOptimizer",
     "CurvedObjective",
     "HessianFree",
+    "LevenbergMarquardt",
     "LogSchedules",
     "Momentum",
     "Nesterov",
