@@ -1,6 +1,7 @@
 """Recurrences: what remembers. One cell a file."""
 
-from rnnpt.cells.cell import AffineStep, Cell, swap_time, unroll
+from rnnpt.cells._affine import AffineStep
+from rnnpt.cells.cell import Cell, swap_time, unroll
 from rnnpt.cells.hmm import HMMCell
 from rnnpt.cells.keras_cell import KerasCell, as_cell
 from rnnpt.cells.leaky import LeakyCell

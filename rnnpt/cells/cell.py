@@ -1,34 +1,15 @@
 """What every cell shares: the learned initial state, and the run over a whole sequence."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from rnnpt.cells._affine import AffineStep, run_affine
+
 #: Steps that one turn of a loop over time takes: a turn costs about as much as a small step.
 STEPS_A_TURN = 4
-
-
-class AffineStep(NamedTuple):
-    """A step of one state, affine but for one nonlinearity: what makes its derivatives cheap.
-
-    Equation: h_t = (1 - leak) h_(t-1)
-    + leak activation(frames_t kernel + h_(t-1) recurrent_kernel + bias).
-
-    Args:
-        kernel: (V, H).
-        recurrent_kernel: (H, H).
-        bias: (H,).
-        activation: of each unit by itself.
-        leak: (H,), or None for 1.
-    """
-
-    kernel: keras.Variable
-    recurrent_kernel: keras.Variable
-    bias: keras.Variable
-    activation: Callable[[tf.Tensor], tf.Tensor]
-    leak: tf.Tensor | None = None
 
 
 class Cell(keras.layers.Layer):
@@ -244,33 +225,20 @@ def unroll(
     if mask is None:
         mask = tf.ones([batch_size, num_steps], tf.bool)
     surplus = -num_steps % STEPS_A_TURN
-    total = num_steps + surplus
     projected = tf.pad(cell.project_inputs(swap_time(frames)), [[0, surplus], [0, 0], [0, 0]])
-    inputs = tf.TensorArray(projected.dtype, total).unstack(projected)
     # Infinity in the padding, times the gradient zero, would be no number.
     stand_still = gaps or not cell.bounded
     real = tf.pad(tf.transpose(mask), [[0, surplus], [0, 0]])[:, :, tf.newaxis]
-    last = [tf.convert_to_tensor(state) for state in states]
-    # The states before each frame: their gradients are cheaper than those after it.
-    history = [tf.TensorArray(state.dtype, total, element_shape=[None, size])
-               for state, size in zip(last, cell.state_size)]
-
-    def body(
-        t: tf.Tensor, states: list[tf.Tensor], history: list[tf.TensorArray]
-    ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.TensorArray]]:
-        for _ in range(STEPS_A_TURN):
-            history = [past.write(t, state) for past, state in zip(history, states)]
-            advanced = cell.advance(inputs.read(t), states)
-            if stand_still:
-                advanced = [tf.where(real[t], new, old) for new, old in zip(advanced, states)]
-            t, states = t + 1, advanced
-        return t, states, history
-
-    _, last, history = tf.while_loop(
-        lambda t, *_: t < total, body, (tf.constant(0), last, history),
-        maximum_iterations=total // STEPS_A_TURN)
-    stacked = [past.stack() for past in history]
+    start = [tf.convert_to_tensor(state) for state in states]
+    affine = cell.affine_step()
+    if affine is None:
+        stacked, last = _run(cell, projected, start, real if stand_still else None)
+    else:
+        past, final = run_affine(
+            affine, projected, start[0], real if stand_still else None, STEPS_A_TURN)
+        stacked, last = [past], [final]
     if not stand_still:
+        total = num_steps + surplus
         lengths = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
         ends = tf.stack([tf.minimum(lengths, total - 1), tf.range(batch_size)], axis=1)
         is_whole = (lengths == total)[:, tf.newaxis]
@@ -278,6 +246,34 @@ def unroll(
                 for past, state in zip(stacked, last)]
     outputs = cell.output([past[:num_steps] for past in stacked])
     return outputs if time_major else swap_time(outputs), last
+
+
+def _run(
+    cell: Cell, projected: tf.Tensor, states: list[tf.Tensor], real: tf.Tensor | None
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """The states before each step (N, B, S_i) and after the last, N a multiple of the steps a turn;
+    they stand still where steps are not real (N, B, 1)."""
+    total = tf.shape(projected)[0]
+    inputs = tf.TensorArray(projected.dtype, total).unstack(projected)
+    # The states before each step: their gradients are cheaper than those after it.
+    history = [tf.TensorArray(state.dtype, total, element_shape=[None, size])
+               for state, size in zip(states, cell.state_size)]
+
+    def body(
+        t: tf.Tensor, states: list[tf.Tensor], history: list[tf.TensorArray]
+    ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.TensorArray]]:
+        for _ in range(STEPS_A_TURN):
+            history = [past.write(t, state) for past, state in zip(history, states)]
+            advanced = cell.advance(inputs.read(t), states)
+            if real is not None:
+                advanced = [tf.where(real[t], new, old) for new, old in zip(advanced, states)]
+            t, states = t + 1, advanced
+        return t, states, history
+
+    _, last, history = tf.while_loop(
+        lambda t, *_: t < total, body, (tf.constant(0), states, history),
+        maximum_iterations=total // STEPS_A_TURN)
+    return [past.stack() for past in history], last
 
 
 def swap_time(values: tf.Tensor) -> tf.Tensor:

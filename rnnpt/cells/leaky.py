@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnnpt.cells.cell import AffineStep
+from rnnpt.cells._affine import AffineStep
 from rnnpt.cells.simple import SimpleCell
 
 

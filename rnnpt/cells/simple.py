@@ -5,12 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from rnnpt.cells.cell import AffineStep, Cell
-
-# Others, such as softmax, may mix the units.
-_OF_SINGLE_UNITS = (
-    keras.activations.tanh, keras.activations.sigmoid, keras.activations.relu,
-    keras.activations.linear, keras.activations.softplus, keras.activations.elu)
+from rnnpt.cells._affine import ACTIVATION_GRADIENTS, AffineStep
+from rnnpt.cells.cell import Cell
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
@@ -92,13 +88,13 @@ class SimpleCell(Cell):
         """The whole of a step, which a subclass may take otherwise.
 
         Returns:
-            Its parts; None in a subclass that does not give them, or where the activation is not
-            known to act on each unit by itself.
+            Its parts; None in a subclass that does not give them, or where the gradient of the
+            activation is not known.
         """
         return self._affine_step() if type(self) is SimpleCell else None
 
     def _affine_step(self, leak: tf.Tensor | None = None) -> AffineStep | None:
-        if self.activation not in _OF_SINGLE_UNITS:
+        if self.activation not in ACTIVATION_GRADIENTS:
             return None
         return AffineStep(self.kernel, self.recurrent_kernel, self.bias, self.activation, leak)
 

@@ -56,6 +56,8 @@ class Transducer(keras.Model):
     # XLA makes a rolled recurrence two to three times slower on a CPU; Keras would switch it on.
     supports_jit = False
 
+    built: bool
+
     def __init__(
         self,
         cell: Cell | keras.Layer,
