@@ -1,10 +1,13 @@
 """Keras optimizers, and the pure rules that they are made of."""
 
 from rnnpt.optimizers._damping import LevenbergMarquardt
+from rnnpt.optimizers.augmented_hessian_free import AugmentedHessianFree
 from rnnpt.optimizers.callback import LogSchedules, SwapLookAhead
 from rnnpt.optimizers.curvature_optimizer import CurvatureOptimizer
 from rnnpt.optimizers.divergence import NonFiniteLossError, StopAtNonFiniteLoss
 from rnnpt.optimizers.hessian_free import HessianFree
+from rnnpt.optimizers.krylov_descent import KrylovDescent
+from rnnpt.optimizers.lbfgs import LBFGS
 from rnnpt.optimizers.momentum import Momentum, momentum_update
 from rnnpt.optimizers.nesterov import (
     Nesterov,
@@ -30,9 +33,12 @@ from rnnpt.optimizers.reporting_optimizer import ReportingOptimizer
 from rnnpt.optimizers.second_order import SecondOrderModel
 
 __all__ = [
+    "AugmentedHessianFree",
     "CurvatureOptimizer",
     "CurvedObjective",
     "HessianFree",
+    "KrylovDescent",
+    "LBFGS",
     "LevenbergMarquardt",
     "LogSchedules",
     "Momentum",

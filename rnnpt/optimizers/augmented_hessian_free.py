@@ -1,0 +1,93 @@
+"""Augmented Hessian-free optimization: conjugate vectors, and coefficients by the loss itself."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from rnnpt.optimizers._augmented_update import augmented_update
+from rnnpt.optimizers.curvature_optimizer import CurvatureOptimizer, moved
+from rnnpt.optimizers.objective import Objective
+
+
+@keras.saving.register_keras_serializable(package="rnnpt")
+class AugmentedHessianFree(CurvatureOptimizer):
+    """Takes the vectors of conjugate gradients from the curvature, and how far from the loss.
+
+    Use it in place of `HessianFree` where its damping is hard to choose: here is none, since the
+    loss itself tells how much of each vector to take, and so covers every damping and every early
+    end. A vector costs one product with the Gauss-Newton matrix and one to three evaluations of the
+    loss of `curvature_rows` sequences. Memory does not grow with the number of vectors.
+
+    Equation: of the vectors, as of `conjugate_basis`: the last update's direction first, each of
+    the others conjugate to it and to all before, without storing them; of their coefficients, as of
+    `search_share`. `figures` tells what the last update did: the vectors it searched along, the
+    evaluations that took, the share of the last direction, the length of the line search (0: the
+    parameters stayed) and the gradient's norm.
+
+    Args:
+        curvature_rows: how many sequences of a batch, its first, give the curvature and the
+            coefficients; None: all.
+        rows_at_once: sequences whose gradient is computed at once; None for all.
+        max_steps: vectors an update, beside the last direction.
+        tolerance: of the progress of the loss that a step must bring.
+        max_failures: updates in a row that move nothing before it stops.
+        name: of the optimizer.
+
+    Raises:
+        ValueError: if a number is out of its range.
+
+    Example:
+        >>> optimizer = AugmentedHessianFree(curvature_rows=1000)
+        >>> optimizer.max_steps
+        300
+
+    Source: Sutskever 2013, section 6.2; the recurrence of the vectors is our own.
+    """
+
+    FIGURES = (
+        "basis_steps", "basis_evaluations", "direction_share", "step_length", "gradient_norm")
+
+    def __init__(
+        self,
+        curvature_rows: int | None = None,
+        rows_at_once: int | None = None,
+        max_steps: int = 300,
+        tolerance: float = 5e-4,
+        max_failures: int = 20,
+        name: str | None = None,
+    ) -> None:
+        self.check_ranges(tolerance=(tolerance, 1))
+        self.check_counts(max_steps=max_steps)
+        super().__init__(curvature_rows, rows_at_once, max_failures, name=name)
+        self.max_steps, self.tolerance = max_steps, tolerance
+
+    def update(self, objective: Objective) -> None:
+        """Take one step; where there is none to take, stay, and stop after too many of these.
+
+        Args:
+            objective: of the present batch, a `CurvedObjective`.
+        """
+        start = objective.values()
+        problem = self.problem(objective, start)
+        step, report = augmented_update(
+            problem, tf.convert_to_tensor(self._direction), max_steps=self.max_steps,
+            tolerance=self.tolerance)
+        objective.move_to(moved(start, step))
+        self._direction.assign(step)
+        self.report(
+            report.step_length > 0, {
+                "basis_steps": report.num_steps, "basis_evaluations": report.num_evaluations,
+                "direction_share": report.direction_share, "step_length": report.step_length,
+                "gradient_norm": report.gradient_norm},
+            "begin with smaller weights or more sequences, or take HessianFree, which has damping",
+            {"loss": report.loss, "norm of the gradient": report.gradient_norm})
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything the constructor takes.
+
+        Returns:
+            A JSON-ready dictionary.
+        """
+        names = ("curvature_rows", "rows_at_once", "max_steps", "tolerance", "max_failures", "name")
+        return {name: getattr(self, name) for name in names}
