@@ -42,7 +42,8 @@ class OutputObjective(CurvedObjective):
 
     Raises:
         ValueError: if the optimizer has structural damping; later, if a layer adds a loss of its
-            own or rows are to be held out of a batch that has no more.
+            own, an operation has no second derivative, or rows are to be held out of a batch that
+            has no more.
 
     Example:
         >>> layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
@@ -132,8 +133,14 @@ class OutputObjective(CurvedObjective):
         num_rows = _num_rows(data)
 
         def product(tangents: Tensors, _: tf.Tensor) -> Tensors:
-            moved = outer.gradient(pulled, probe, output_gradients=[
-                tangent for tangent, is_reached in zip(tangents, reached) if is_reached])
+            try:
+                moved = outer.gradient(pulled, probe, output_gradients=[
+                    tangent for tangent, is_reached in zip(tangents, reached) if is_reached])
+            except LookupError as error:
+                raise ValueError(
+                    "OutputObjective: every operation of the model must have a second derivative, "
+                    f"got none for {str(error).split()[-1]}; on a GPU pass use_cudnn=False to its "
+                    "LSTM and GRU layers") from error
             totals = inner.gradient(
                 outputs, weights, output_gradients=loss_product([moved])[0],
                 unconnected_gradients=tf.UnconnectedGradients.ZERO)

@@ -240,31 +240,6 @@ def test_a_saved_model_goes_on_as_one_that_never_stopped(tmp_path):
         np.testing.assert_array_equal(ended[name], expected[name])
 
 
-def objective_of(
-    *last: keras.layers.Layer, optimizer: keras.optimizers.Optimizer | None = None
-) -> tuple[optimizers.SecondOrderModel, optimizers.OutputObjective]:
-    """Returns a model of one hidden layer and others, and what it hands over."""
-    model = optimizers.SecondOrderModel(mlp(keras.Sequential([*last, dense(None)])))
-    model.compile(optimizer or optimizers.HessianFree(), loss="mse")
-    x, y = FLAT.astype("float32"), np.ones([NUM_ROWS, NUM_OUTPUTS], "float32")
-    return model, model._output_objective(tf.constant(x), tf.constant(y), None)
-
-
-def test_random_layers_draw_alike_within_an_update():
-    model, objective = objective_of(
-        keras.layers.Dropout(0.5, seed=1), keras.layers.GaussianNoise(1.0, seed=2))
-    states = [np.array(one) for one in model.non_trainable_variables]
-    values = objective.values()
-    vector = [tf.ones_like(value) for value in values]
-    loss = objective.value_at(values)
-    found = objective.linearize()(vector, tf.constant(0.0))
-    assert loss == objective.value_at(values)
-    for one, other in zip(found, objective.linearize()(vector, tf.constant(0.0)), strict=True):
-        np.testing.assert_array_equal(one, other)
-    for one, other in zip(states, model.non_trainable_variables, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
 def test_the_rows_are_told_apart_and_some_are_held_out(double_precision):
     model, (x, y, weight) = make("penalty", True)
     model.optimizer.curvature_rows = 2
@@ -279,38 +254,3 @@ def test_the_rows_are_told_apart_and_some_are_held_out(double_precision):
     np.testing.assert_allclose(
         flat(objective.rows.mean_squared_gradient_at(values)), np.mean(squares, axis=0),
         rtol=1e-10)
-
-
-def test_rows_to_hold_out_that_are_not_there_are_told():
-    _, objective = objective_of(optimizer=optimizers.HessianFree(curvature_rows=NUM_ROWS))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="more than curvature_rows=5 rows"):
-        objective.held_out(1)
-
-
-def test_structural_damping_is_refused():
-    with pytest.raises(ValueError, match="structural_damping must be 0 for a model .*, got 0.25;"):
-        objective_of(optimizer=optimizers.HessianFree(structural_damping=0.25))
-
-
-def test_batch_normalization_is_refused_unless_it_is_frozen():
-    with pytest.raises(ValueError, match="each row alone, .* got BatchNormalization 'norm'; set"):
-        objective_of(keras.layers.BatchNormalization(name="norm"))
-    objective_of(keras.layers.BatchNormalization(trainable=False))
-
-
-def test_a_penalty_on_activities_is_refused():
-    with pytest.raises(ValueError, match="must add no loss .* activity_regularizer, got 1, whose"):
-        objective_of(keras.layers.Dense(2, activity_regularizer="l2"))[1].linearize()
-
-
-def test_a_variable_without_a_gradient_is_named():
-    class Idle(keras.layers.Layer):
-        def build(self, input_shape):
-            self.idle = self.add_weight(shape=[2], name="idle")
-
-        def call(self, inputs):
-            return inputs
-
-    _, objective = objective_of(Idle())
-    with pytest.raises(ValueError, match="hang on every variable, got no gradient for .*idle; set"):
-        objective.value_and_gradient_at(objective.values())
