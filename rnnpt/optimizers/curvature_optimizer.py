@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnpt.optimizers._hessian_free_update import HessianFreeProblem
+from rnnpt.optimizers._subgraph import made_once
 from rnnpt.optimizers._vector import flat, parts
 from rnnpt.optimizers.objective import CurvedObjective, Objective
 from rnnpt.optimizers.reporting_optimizer import ReportingOptimizer
@@ -70,9 +71,9 @@ class CurvatureOptimizer(ReportingOptimizer):
         curved_loss, curved_gradient = curved.value_and_gradient_at(start)
         product = objective.linearize()
         return HessianFreeProblem(
-            loss, flat(gradient), lambda step: objective.value_at(moved(start, step)),
+            loss, flat(gradient), made_once(lambda step: objective.value_at(moved(start, step))),
             curved_loss, flat(curved_gradient),
-            lambda step: curved.value_at(moved(start, step)),
+            made_once(lambda step: curved.value_at(moved(start, step))),
             lambda vector, strength: flat(product(parts(vector, start), strength)))
 
 

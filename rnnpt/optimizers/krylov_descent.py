@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from rnnpt.optimizers._krylov_update import krylov_update
+from rnnpt.optimizers._subgraph import made_once
 from rnnpt.optimizers._vector import flat
 from rnnpt.optimizers.curvature_optimizer import CurvatureOptimizer, moved
 from rnnpt.optimizers.objective import CurvedObjective, Objective
@@ -78,7 +79,7 @@ class KrylovDescent(CurvatureOptimizer):
             return loss, flat(gradient)
 
         step, report = krylov_update(
-            problem, value_and_gradient_at, tf.convert_to_tensor(self._direction),
+            problem, made_once(value_and_gradient_at), tf.convert_to_tensor(self._direction),
             num_vectors=self.num_vectors, max_iterations=self.max_iterations,
             tolerance=self.tolerance)
         objective.move_to(moved(start, step))

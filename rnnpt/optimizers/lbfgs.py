@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnpt.optimizers._minimizer import lbfgs_results, minimizer
+from rnnpt.optimizers._subgraph import made_once
 from rnnpt.optimizers._vector import flat, parts
 from rnnpt.optimizers.objective import Objective
 from rnnpt.optimizers.reporting_optimizer import ReportingOptimizer
@@ -180,7 +181,7 @@ class LBFGS(ReportingOptimizer):
             return loss, flat(gradient)
 
         values, state, report = lbfgs_update(
-            value_and_gradient_at, flat(start),
+            made_once(value_and_gradient_at), flat(start),
             LBFGSState(*(tf.convert_to_tensor(deltas) for deltas in self._deltas)),
             max_iterations=self.max_iterations, tolerance=self.tolerance,
             relative_tolerance=self.relative_tolerance)
