@@ -1,4 +1,4 @@
-"""`Autoencoder` by optimizers that take the loss itself, or its curvature."""
+"""`Autoencoder` by optimizers that take the loss itself and its curvature."""
 
 import numpy as np
 import pytest
@@ -10,23 +10,18 @@ from rnnpt.models import Autoencoder
 IMAGES = np.random.default_rng(0).integers(2, size=[12, 6]).astype("float32")
 
 
-def fit(optimizer: object, objective: str, epochs: int) -> dict[str, list[float]]:
-    model = Autoencoder((5, 2), "tanh", objective, "variance_preserving")
+def fit(optimizer: object) -> dict[str, list[float]]:
+    model = Autoencoder((5, 2), "tanh", initialization="variance_preserving")
     model.compile(optimizer)
-    return model.fit(IMAGES, epochs=epochs, batch_size=12, shuffle=False, verbose=0).history
+    return model.fit(IMAGES, epochs=10, batch_size=12, shuffle=False, verbose=0).history
 
 
 def test_hessian_free_steps_lower_the_loss_further_than_adam():
-    history = fit(optimizers.HessianFree(damping=1.0), "cross_entropy", 10)
-    assert history["loss"][-1] < 0.8 * fit("adam", "cross_entropy", 10)["loss"][-1]
+    history = fit(optimizers.HessianFree(damping=1.0))
+    assert history["loss"][-1] < 0.8 * fit("adam")["loss"][-1]
     assert (np.diff(history["loss"]) < 1e-5).all()
     assert history["reconstruction_error"][-1] < history["reconstruction_error"][0]
     assert {"damping", "reduction_ratio", "cg_steps"} <= set(history)
-
-
-def test_nesterovs_method_of_1983_takes_the_loss():
-    losses = fit(optimizers.Nesterov1983(), "squared_error", 20)["loss"]
-    assert losses[-1] < 0.9 * losses[0]
 
 
 @pytest.mark.parametrize("objective", ["cross_entropy", "squared_error"])
