@@ -68,8 +68,9 @@ def augmented_update(
 ) -> tuple[tf.Tensor, AugmentedReport]:
     """One step: coefficient by coefficient over conjugate vectors, by the loss itself.
 
-    The vectors are those of `conjugate_basis`, beginning with the last direction. Along each the
-    coefficient is looked for on the curvature batch from where the searches before have led; the
+    The vectors are those of `conjugate_basis`, beginning with the last direction, for the matrix of
+    the curvature batch and the gradient of the other, as in `hessian_free_update`. Along each the
+    coefficient is looked for on the curvature batch, from where the searches before have led; the
     basis goes on by the quadratic's own coefficients, so that it stays conjugate. After step i > k,
     k = max(10, i / 10), it stops when the last k steps brought less than k times `tolerance` of the
     whole decrease: the rule of conjugate gradients, on the loss in place of the quadratic. A vector
@@ -96,8 +97,7 @@ def augmented_update(
     def product(vector: tf.Tensor) -> tf.Tensor:
         return problem.product(vector, tf.zeros([], dtype))
 
-    augmentation, coefficient, basis = conjugate_basis(
-        product, problem.curvature_gradient, direction)
+    augmentation, coefficient, basis = conjugate_basis(product, problem.gradient, direction)
     share, loss, tried = tf.cond(
         augmentation.is_used(),
         lambda: search_share(

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from rnnpt.optimizers._augmented_update import augmented_update
+from rnnpt.optimizers._conjugate_gradient import REASONS
 from rnnpt.optimizers.curvature_optimizer import CurvatureOptimizer, moved
 from rnnpt.optimizers.objective import Objective
 
@@ -21,9 +22,12 @@ class AugmentedHessianFree(CurvatureOptimizer):
 
     Equation: of the vectors, as of `conjugate_basis`: the last update's direction first, each of
     the others conjugate to it and to all before, without storing them; of their coefficients, as of
-    `search_share`. `figures` tells what the last update did: the vectors it searched along, the
-    evaluations that took, the share of the last direction, the length of the line search (0: the
-    parameters stayed) and the gradient's norm.
+    `search_share`.
+
+    `fit` logs what the last update did: "basis_steps", the vectors it searched along; the
+    "basis_evaluations" of the loss that took; "basis_stop", why the searches ended (`stop_reason`
+    puts it in words); "direction_share", how much of the last direction's coefficient was taken;
+    "step_length" of the line search, 0 where the parameters stayed; and "gradient_norm".
 
     Args:
         curvature_rows: how many sequences of a batch, its first, give the curvature and the
@@ -46,7 +50,8 @@ class AugmentedHessianFree(CurvatureOptimizer):
     """
 
     FIGURES = (
-        "basis_steps", "basis_evaluations", "direction_share", "step_length", "gradient_norm")
+        "basis_steps", "basis_evaluations", "basis_stop", "direction_share", "step_length",
+        "gradient_norm")
 
     def __init__(
         self,
@@ -61,6 +66,20 @@ class AugmentedHessianFree(CurvatureOptimizer):
         self.check_counts(max_steps=max_steps)
         super().__init__(curvature_rows, rows_at_once, max_failures, name=name)
         self.max_steps, self.tolerance = max_steps, tolerance
+
+    def first_figures(self) -> dict[str, float]:
+        """Figures that are not 0 at first: no reason yet.
+
+        Returns:
+            Numbers by name.
+        """
+        return {"basis_stop": -1.0}
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the searches ended in the last update, in words; None before the first."""
+        reason = int(self.figures["basis_stop"])
+        return REASONS[reason] if reason >= 0 else None
 
     def update(self, objective: Objective) -> None:
         """Take one step; where there is none to take, stay, and stop after too many of these.
@@ -78,8 +97,8 @@ class AugmentedHessianFree(CurvatureOptimizer):
         self.report(
             report.step_length > 0, {
                 "basis_steps": report.num_steps, "basis_evaluations": report.num_evaluations,
-                "direction_share": report.direction_share, "step_length": report.step_length,
-                "gradient_norm": report.gradient_norm},
+                "basis_stop": report.reason, "direction_share": report.direction_share,
+                "step_length": report.step_length, "gradient_norm": report.gradient_norm},
             "begin with smaller weights or more sequences, or take HessianFree, which has damping",
             {"loss": report.loss, "norm of the gradient": report.gradient_norm})
 

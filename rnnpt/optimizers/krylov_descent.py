@@ -20,9 +20,11 @@ class KrylovDescent(CurvatureOptimizer):
     costs `num_vectors` + 1 products with the Gauss-Newton matrix and tens of gradients of
     `curvature_rows` sequences, and holds `num_vectors` + 1 times the parameters.
 
-    Equation: as of `krylov_update`. `figures` tells what the last update did: vectors of the basis,
-    iterations of BFGS and the gradients that these took, the length of the line search (0: the
-    parameters stayed) and the gradient's norm.
+    Equation: as of `krylov_update`.
+
+    `fit` logs what the last update did: "krylov_vectors" of the basis; "bfgs_iterations", and the
+    "bfgs_evaluations" of loss and gradient that these took; "step_length" of the line search, 0
+    where the parameters stayed; and "gradient_norm".
 
     Args:
         curvature_rows: how many sequences of a batch, its first, give the curvature and the loss

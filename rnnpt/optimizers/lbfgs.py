@@ -109,9 +109,11 @@ class LBFGS(ReportingOptimizer):
     hard to beat for small models, and needs no rate. It takes the loss itself, so it trains a
     `SequenceModel` of an exact head, or any Keras model inside `SecondOrderModel`.
 
-    Equation: as of `lbfgs_update`. `figures` tells what the last update did: its iterations and how
-    often these took the loss and its gradient, whether it converged (0 or 1), and the gradient's
-    norm before it. Where it has converged, it stays.
+    Equation: as of `lbfgs_update`.
+
+    `fit` logs what the last update did: "lbfgs_iterations", and the "lbfgs_evaluations" of loss and
+    gradient that these took; "converged", 0 or 1; and "gradient_norm", before it. Where it has
+    converged, it stays.
 
     Args:
         max_iterations: an update.

@@ -44,6 +44,17 @@ def test_a_quadratic_is_solved_in_one_update(share):
     assert float(report.gradient_norm) == pytest.approx(np.linalg.norm(gradient))
 
 
+def test_the_vectors_are_of_the_one_batch_and_the_coefficients_of_the_other():
+    matrix, gradient, direction = positive()
+    problem = quadratic_problem(matrix, gradient)
+    half = quadratic_problem(matrix, gradient / 2)
+    step, report = run(
+        dataclasses.replace(problem, curvature_loss_at=half.curvature_loss_at), direction,
+        max_steps=11, tolerance=0.0)
+    np.testing.assert_allclose(step, np.linalg.solve(matrix, -gradient) / 2, rtol=1e-8)
+    assert float(report.direction_share) == pytest.approx(0.5)
+
+
 def test_each_vector_costs_one_product():
     matrix, gradient, direction = positive()
     num_products = 0
@@ -117,17 +128,17 @@ def test_where_every_step_leads_to_no_number_the_parameters_stay():
     assert float(report.step_length) == 0 and float(report.new_loss) == 3
 
 
-@pytest.mark.parametrize("name", ["product", "curvature_gradient", "curvature_loss", "loss"])
+@pytest.mark.parametrize("name", ["product", "gradient", "curvature_loss", "loss"])
 def test_what_is_no_number_moves_nothing(name):
     matrix, gradient, direction = positive()
     problem = quadratic_problem(matrix, gradient)
-    nan = tf.constant(np.nan * gradient if name == "curvature_gradient" else np.nan, tf.float64)
+    nan = tf.constant(np.nan * gradient if name == "gradient" else np.nan, tf.float64)
     value = (lambda vector, _: vector * nan) if name == "product" else nan
     step, report = run(dataclasses.replace(problem, **{name: value}), direction, max_steps=5)
     assert np.isfinite(step).all()
     if name != "curvature_loss":
         np.testing.assert_array_equal(step, np.zeros(SIZE))
-    if name in ("product", "curvature_gradient"):
+    if name in ("product", "gradient"):
         assert int(report.reason) == _conjugate_gradient.NOT_FINITE
 
 

@@ -47,11 +47,14 @@ def go_on(model: models.RNN, epochs: int) -> dict[str, list[float]]:
 def test_the_loss_falls_far_and_a_run_goes_on_from_its_variables(name):
     model = make_model(name)
     start = snapshot(model)
+    assert getattr(model.optimizer, "stop_reason", None) is None
     begun, middle = go_on(model, 2), snapshot(model)
     ended = go_on(model, 2)
     losses = begun["loss"] + ended["loss"]
     assert (np.diff(losses) <= 1e-6).all() and losses[-1] < 0.8 * losses[0]
     assert set(model.optimizer.FIGURES) <= set(begun)
+    if name == "AugmentedHessianFree":
+        assert model.optimizer.stop_reason == "the most steps that were allowed"
     assert np.isfinite(list(begun.values())).all() and min(begun["gradient_norm"]) > 0
     restore(model, middle)
     assert go_on(model, 2) == ended
@@ -105,3 +108,17 @@ def test_an_optimizer_with_a_curvature_is_told_where_there_is_none(name):
     model.compile(optimizer)
     with pytest.raises(ValueError, match=f"{name} needs dropout=0 .*got 0.5 and None"):
         go_on(model, 1)
+
+
+@pytest.mark.parametrize("name", ["AugmentedHessianFree", "KrylovDescent"])
+def test_a_linear_keras_model_is_solved_in_one_update(name):
+    rng = np.random.default_rng(0)
+    inputs, targets = rng.standard_normal((16, 3)), rng.standard_normal((16, 1))
+    inner = keras.Sequential([keras.Input([3]), keras.layers.Dense(1, use_bias=False)])
+    model = optimizers.SecondOrderModel(inner)
+    model.compile(OPTIMIZERS[name](curvature_rows=None), loss="mse")
+    history = model.fit(inputs, targets, batch_size=16, verbose=0).history
+    expected, (square,), *_ = np.linalg.lstsq(inputs, targets, rcond=None)
+    np.testing.assert_allclose(inner.layers[0].kernel, expected, atol=1e-4)
+    assert history["loss"][0] == pytest.approx(square / 16, rel=1e-5)
+    assert history["step_length"] == [1.0]
