@@ -82,7 +82,8 @@ def conjugate_gradients(
 
     It stops after step i > k, k = max(10, i / 10), when q is below 0 and its progress over the last
     k steps is less than k times `tolerance` of it; with an `objective`, also when that has risen
-    so far above its minimum that less than `kept_share` of the best decrease is left. A direction
+    so far above its minimum that less than `kept_share` of the best decrease is left; iterates
+    before the first decrease, near a start that serves no more, do not end it. A direction
     without positive curvature, or a number that is not finite, ends the run with the last iterate
     before it.
 
@@ -166,7 +167,8 @@ def conjugate_gradients(
             num_candidates=state.num_candidates + 1)
         decrease = start_loss - loss
         # Without an objective both are no numbers, and no comparison holds.
-        risen = (decrease < kept_share * state.most_decrease) & (state.step >= min_steps)
+        risen = (state.most_decrease > 0) & (state.step >= min_steps) & (
+            decrease < kept_share * state.most_decrease)
         return state._replace(
             most_decrease=tf.maximum(state.most_decrease, decrease),
             reason=tf.where(risen, OBJECTIVE, state.reason))

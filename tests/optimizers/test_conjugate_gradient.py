@@ -116,6 +116,17 @@ def test_it_ends_when_the_objective_has_risen():
     np.testing.assert_allclose(path.losses, expected)
 
 
+def test_it_does_not_end_before_the_objective_has_ever_fallen():
+    matrix, gradient = quadratic(50, 100.0)
+    best = np.linalg.solve(matrix, -gradient)
+
+    def objective(solution: tf.Tensor) -> tf.Tensor:
+        return tf.norm(solution - best)
+
+    path = run(matrix, gradient, best + 100.0, max_steps=50, tolerance=0, objective=objective)
+    assert path.losses[0] > np.linalg.norm(best) > path.losses[-1]
+
+
 def test_the_objective_is_known_at_every_kept_iterate():
     matrix, gradient = quadratic(50, 100.0)
     path = run(matrix, gradient, max_steps=20, tolerance=0, objective=lambda solution: tf.where(

@@ -1,0 +1,229 @@
+"""A Gauss-Newton product with structural damping beside its matrix products and its peers.
+
+100 tanh units, two inputs, one real output at the end of T steps, 1,000 sequences: the addition
+problem of Sutskever 2013. Every product is made in one process, in turns, and the best turn counts,
+because the machine may be shared: read the ratios, not the times. `--update` measures one whole
+update instead: 100 steps of conjugate gradients, the gradient of 10,000 sequences.
+
+    python benchmarks/hessian_free.py [--steps 50 100] [--rounds 15] [--rows 1000]
+    python benchmarks/hessian_free.py --update [--steps 50 100] [--rounds 3]
+
+BackPACK, PyTorch and JAX are left out, with a line that says so, where they are not installed
+(`pip install ".[benchmark]"`). Products that are compared are first held against each other.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import curvature_twin  # noqa: E402
+import numpy as np  # noqa: E402
+
+# PyTorch's compiler must be loaded before TensorFlow's, or they end the process.
+HAS_TORCH = curvature_twin.load_torch()
+
+import tensorflow as tf  # noqa: E402
+from timing import take_turns  # noqa: E402
+
+from rnnpt import cells, datasets, heads, models, optimizers  # noqa: E402
+from rnnpt.models._gauss_newton import Linearization  # noqa: E402
+
+UNITS, INPUTS = 100, 2
+CG_STEPS = 100
+#: Of the structural damping; peers have none.
+DAMPING = 0.1
+#: float32, relative to the largest number.
+AGREEMENT = 1e-4
+
+
+class OtherCell(cells.SimpleCell):
+    """The same cell, of which nothing is known: it goes the way of any Keras cell."""
+
+
+def make_model(cell: cells.Cell, num_steps: int) -> models.Transducer:
+    """A network with the thesis' weights, near enough.
+
+    Args:
+        cell: of 100 units.
+        num_steps: T.
+
+    Returns:
+        It, built.
+    """
+    model = models.Transducer(cell, heads.GaussianHead(), 1, num_answers=1)
+    model.build((None, num_steps, INPUTS))
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.normal(size=weight.shape) / 10 for weight in model.get_weights()])
+    return model
+
+
+def matrix_products(states: tf.Tensor, kernel: tf.Tensor) -> Callable[[], object]:
+    """The four products a step that no product with the curvature can do without.
+
+    Args:
+        states: (T, B, H).
+        kernel: (H, H).
+
+    Returns:
+        A function that makes them all.
+    """
+    flat = tf.reshape(states, [-1, UNITS])
+    steps = tf.unstack(states)
+
+    @tf.function
+    def multiply() -> list[tf.Tensor]:
+        # All of them are returned: what is not asked for, TensorFlow leaves out.
+        return [tf.matmul(flat, kernel), tf.matmul(flat, flat, transpose_a=True),
+                *(tf.matmul(step, kernel) for step in steps),
+                *(tf.matmul(step, kernel, transpose_b=True) for step in steps)]
+
+    return lambda: multiply()[-1].numpy()
+
+
+def our_product(
+    model: models.Transducer, batch: tuple[tf.Tensor, ...], vector: list[tf.Tensor]
+) -> Callable[[float], np.ndarray]:
+    """Our product, linearised once.
+
+    Args:
+        model: built.
+        batch: inputs, targets and weights.
+        vector: tangents of the weights.
+
+    Returns:
+        A function of the strength of structural damping that multiplies once, and gives what
+        belongs to the recurrent kernel.
+    """
+    place = [variable.path for variable in model.trainable_variables].index(
+        model.cell.recurrent_kernel.path)
+    linearization = Linearization(model.recurrence(batch))
+    multiply = tf.function(lambda damping: linearization.product(vector, damping))
+
+    start = time.perf_counter()
+    multiply(tf.constant(0.0))
+    print(f"first product of a {type(model.cell).__name__} over {batch[0].shape[1]} steps: "
+          f"{time.perf_counter() - start:.1f} s")
+    return lambda damping=DAMPING: multiply(tf.constant(damping))[place].numpy()
+
+
+def our_gradient(
+    model: models.Transducer, batch: tuple[tf.Tensor, ...]
+) -> Callable[[], np.ndarray]:
+    """The gradient, as an update takes it.
+
+    Args:
+        model: built.
+        batch: inputs, targets and weights.
+
+    Returns:
+        A function that computes it once.
+    """
+    @tf.function
+    def gradient() -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            total, _, _ = model.batch_sums(batch)
+        return tape.gradient(total, model.trainable_variables)
+
+    return lambda: gradient()[1].numpy()
+
+
+def compare(num_steps: int, num_rows: int, rounds: int) -> None:
+    """Print the table of one length.
+
+    Args:
+        num_steps: T.
+        num_rows: sequences.
+        rounds: turns of each contender.
+    """
+    rng = np.random.default_rng(1)
+    inputs = rng.random([num_rows, num_steps, INPUTS]).astype(np.float32)
+    weights = np.zeros([num_rows, num_steps], np.float32)
+    weights[:, -1] = 1
+    batch = (tf.constant(inputs), tf.zeros([num_rows, num_steps, 1]), tf.constant(weights))
+    fast, generic = (
+        make_model(cell(UNITS), num_steps) for cell in (cells.SimpleCell, OtherCell))
+    vector = [rng.normal(size=weight.shape).astype(np.float32) for weight in fast.get_weights()]
+    paths = [variable.path for variable in fast.trainable_variables]
+    order = [paths.index(variable.path) for variable in (
+        fast.cell.kernel, fast.cell.recurrent_kernel, fast.cell.bias, fast.cell.initial_state[0],
+        fast.readout.kernel, fast.readout.bias)]
+    tangents = [tf.constant(each) for each in vector]
+    ours, slower = our_product(fast, batch, tangents), our_product(generic, batch, tangents)
+    states = tf.random.stateless_normal([num_steps, num_rows, UNITS], [0, 1])
+    peers = {}
+    for name, make in (("PyTorch with BackPACK", curvature_twin.torch_products),
+                       ("JAX", curvature_twin.jax_products)):
+        if make is curvature_twin.torch_products and not HAS_TORCH:
+            continue
+        try:
+            peers |= make(
+                [fast.get_weights()[place] for place in order], inputs.transpose(1, 0, 2),
+                [vector[place] for place in order])
+        except ImportError:
+            print(f"{name} is not installed, and left out")
+    expected = ours(0.0)
+    for name, product in {"generic": lambda: slower(0.0), **peers}.items():
+        error = np.abs(product() - expected).max() / np.abs(expected).max()
+        assert error < AGREEMENT, f"{name} differs from ours by {error}"
+    seconds = take_turns({
+        "matrix products alone": matrix_products(states, fast.cell.recurrent_kernel.value),
+        "ours": ours, "ours, of any cell": slower,
+        "gradient": our_gradient(fast, batch), **peers}, rounds)
+    bound = seconds["matrix products alone"]
+    print(f"\nT = {num_steps}, {num_rows} sequences"
+          "\n\n| | ms | time / products alone | time / ours |\n|---|---|---|---|")
+    for name, value in seconds.items():
+        print(f"| {name} | {1e3 * value:.1f} | {value / bound:.2f} "
+              f"| {value / seconds['ours']:.2f} |")
+
+
+def compare_update(num_steps: int, rounds: int) -> None:
+    """Print how much more an update takes than its products.
+
+    Args:
+        num_steps: T.
+        rounds: turns.
+    """
+    problem = datasets.Addition(num_steps)
+    model = models.Transducer(
+        cells.SimpleCell(UNITS), heads.GaussianHead(), 1, num_answers=num_steps // 10 + 1)
+    model.compile(optimizers.HessianFree(
+        structural_damping=1 / 30, curvature_rows=1000, rows_at_once=1000, min_steps=CG_STEPS,
+        max_steps=CG_STEPS))
+    batch = problem.draw(10_000, seed=1)
+    data = tf.data.Dataset.from_tensors(tuple(batch)).cache()
+    figures = {}
+
+    def update() -> None:
+        figures.update(model.fit(data, verbose=0).history)
+
+    curved = tuple(tf.constant(each[:1000]) for each in batch)
+    vector = [tf.ones(weight.shape) for weight in model.get_weights()]
+    seconds = take_turns({"update": update, "product": our_product(model, curved, vector)}, rounds)
+    # One more product than steps for the residual at the start, and one for the reduction ratio.
+    ratio = seconds["update"] / ((CG_STEPS + 2) * seconds["product"])
+    print(f"\nT = {num_steps}: an update of {CG_STEPS} steps takes {seconds['update']:.2f} s, "
+          f"{ratio:.2f} times its products; of the last one "
+          + ", ".join(f"{name} {figures[name][0]:.2f}" for name in figures if "seconds" in name))
+
+
+def main() -> None:
+    """Read the command line and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, nargs="+", default=[50, 100])
+    parser.add_argument("--rows", type=int, default=1000, help="sequences of a product")
+    parser.add_argument("--rounds", type=int, help="15 turns, or 3 updates")
+    parser.add_argument("--update", action="store_true", help="a whole update")
+    arguments = parser.parse_args()
+    for num_steps in arguments.steps:
+        if arguments.update:
+            compare_update(num_steps, arguments.rounds or 3)
+        else:
+            compare(num_steps, arguments.rows, arguments.rounds or 15)
+
+
+if __name__ == "__main__":
+    main()

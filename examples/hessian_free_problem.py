@@ -1,0 +1,316 @@
+"""Problems of long memory by Hessian-free optimization (Sutskever 2013, section 4.4, figure 4.1).
+
+    python examples/hessian_free_problem.py --problem add --num_steps 100 [--seed 0]
+        [--no-structural_damping] [--minutes 30] [--output results/hessian_free_problems.csv]
+    python examples/hessian_free_problem.py --plot
+
+100 tanh units from the thesis' sparse start, 10,000 new sequences an update of which the first
+1,000 give the curvature (all 32 of mem5), at most 300 steps of conjugate gradients, lambda from 0.1
+on with mu = 1/30, from 0.3 on without structural damping, from 0.1 T on for permutation. A
+minibatch is 1,000 sequences in a gradient or a product. A run ends when less than 1 % of validation
+sequences are wrong, or after 50,000 minibatches, or after `--minutes`, which the row tells; then
+the test set is read once. The same command goes on where it was stopped, and does nothing once its
+row is in the table.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rnnpt import cells, datasets, heads, models, optimizers
+from rnnpt.datasets.problem import Problem, ProblemBatch
+from rnnpt.experiments.result_table import ResultTable, this_command, this_machine
+from rnnpt.initializers import NUM_CONNECTIONS, Sparse
+from rnnpt.whole_file import written_beside
+
+PROBLEMS: dict[str, type[Problem]] = {
+    "add": datasets.Addition, "mul": datasets.Multiplication, "xor": datasets.Xor,
+    "order": datasets.TemporalOrder, "order3": datasets.ThreeBitTemporalOrder,
+    "permutation": datasets.RandomPermutation, "mem5": datasets.Memorization5Bit,
+    "mem20": datasets.Memorization20Bit}
+HEADS = {"real": heads.GaussianHead, "binary": heads.BernoulliHead,
+         "categorical": heads.CategoricalHead}
+MINIBATCH = 1_000
+GRADIENT_MINIBATCHES = 10
+MOST_MINIBATCHES = 50_000
+# An update multiplies once for the residual that it begins with, and once for the reduction ratio.
+OTHER_PRODUCTS = 2
+#: Far from the seeds of training.
+VALIDATION_SEED = 1_000_000
+KEY = ("problem", "num_steps", "structural_damping", "seed", "units", "most_minibatches")
+
+
+def make_model(problem: Problem, arguments: argparse.Namespace) -> models.Transducer:
+    """The network with the thesis' start, compiled.
+
+    Args:
+        problem: to learn.
+        arguments: of the command.
+
+    Returns:
+        It, built.
+    """
+    draws = [3 * arguments.seed + place for place in range(3)]
+    spread = NUM_CONNECTIONS ** -0.5
+    asked = validation_set(problem, MINIBATCH).weights.any(axis=0)
+    model = models.Transducer(
+        cells.SimpleCell(
+            arguments.units, kernel_initializer=Sparse(scale=1.0, or_all=True, seed=draws[0]),
+            recurrent_kernel_initializer=Sparse(scale=spread, or_all=True, seed=draws[1])),
+        HEADS[problem.output](), problem.num_outputs,
+        num_answers=len(asked) - int(asked.argmax()),
+        readout_initializer=Sparse(scale=spread, or_all=True, seed=draws[2]))
+    model.build((None, problem.max_length, problem.num_inputs))
+    rng = np.random.default_rng(arguments.seed)
+    for bias in (model.cell.bias, model.readout.bias):
+        bias.assign(spread * rng.standard_normal(bias.shape))
+    structural = arguments.structural_damping
+    damping = 0.1 * problem.num_steps if arguments.problem == "permutation" else (
+        0.1 if structural else 0.3)
+    optimizer = optimizers.HessianFree(
+        damping=damping, structural_damping=1 / 30 if structural else 0.0,
+        curvature_rows=None if arguments.problem == "mem5" else arguments.rows,
+        rows_at_once=arguments.rows)
+    optimizer.build(model.trainable_variables)
+    model.compile(optimizer)
+    return model
+
+
+def validation_set(problem: Problem, num_sequences: int) -> ProblemBatch:
+    """Sequences that no run is trained on; of the 5-bit problem all 32 that there are.
+
+    Args:
+        problem: any.
+        num_sequences: of the others.
+
+    Returns:
+        The sequences.
+    """
+    if isinstance(problem, datasets.Memorization5Bit):
+        return problem.all_sequences()
+    return problem.draw(num_sequences, VALIDATION_SEED)
+
+
+def training_batches(
+    problem: Problem, arguments: argparse.Namespace, start: int
+) -> tf.data.Dataset:
+    """The sequences of each update.
+
+    Args:
+        problem: to learn.
+        arguments: of the command.
+        start: updates that are done.
+
+    Returns:
+        An endless dataset.
+    """
+    if isinstance(problem, datasets.Memorization5Bit):
+        return tf.data.Dataset.from_tensors(tuple(problem.all_sequences())).repeat()
+    return problem.batches(GRADIENT_MINIBATCHES * arguments.rows, arguments.seed, start)
+
+
+def answers(model: models.Transducer, batch: ProblemBatch) -> np.ndarray:
+    """What the network answers.
+
+    Args:
+        model: trained.
+        batch: N sequences.
+
+    Returns:
+        Outputs (N, T', O), zero where none are computed.
+    """
+    outputs = model.predict(batch.inputs, batch_size=500, verbose=0)
+    return np.pad(outputs, [(0, 0), (batch.inputs.shape[1] - outputs.shape[1], 0), (0, 0)])
+
+
+class Progress(keras.callbacks.Callback):
+    """Writes figures and a checkpoint after each update, and ends the run.
+
+    Args:
+        folder: of the run.
+        problem: that is learned.
+        arguments: of the command.
+    """
+
+    def __init__(self, folder: Path, problem: Problem, arguments: argparse.Namespace) -> None:
+        super().__init__()
+        self.folder, self.problem, self.arguments = folder, problem, arguments
+        self.validation = validation_set(problem, 10 * arguments.rows)
+        self.figures: dict[str, float] = {"updates": 0, "minibatches": 0.0, "seconds": 0.0}
+        self.outcome = ""
+
+    def resume(self, model: models.Transducer) -> None:
+        """Takes up the run in the folder, if there is one.
+
+        Args:
+            model: built and compiled; set to what it was.
+        """
+        if not (self.folder / "checkpoint.npz").exists():
+            return
+        with np.load(self.folder / "checkpoint.npz") as stored:
+            for place, variable in enumerate(self._variables(model)):
+                variable.assign(stored[f"array_{place}"])
+            self.figures = json.loads(str(stored["figures"]))
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Starts the clock.
+
+        Args:
+            logs: nothing yet.
+        """
+        self.start = time.time() - self.figures["seconds"]
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Counts, evaluates, writes, and decides whether to go on.
+
+        Args:
+            epoch: the update's index.
+            logs: figures of the update.
+        """
+        figures = self.figures
+        parts = 1 if self.arguments.problem == "mem5" else GRADIENT_MINIBATCHES
+        figures["updates"] += 1
+        figures["minibatches"] += parts + logs["cg_steps"] + OTHER_PRODUCTS
+        figures["seconds"] = time.time() - self.start
+        outputs = answers(self.model, self.validation)
+        error = self.problem.zero_one_loss(outputs, self.validation)
+        row = {**figures, "error": error, **{name: logs[name] for name in (
+            "loss", "damping", "reduction_ratio", "cg_steps", "step_length", "gradient_norm")}}
+        print("  ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
+        with written_beside(self.folder / "checkpoint.npz") as path:
+            np.savez(path, figures=json.dumps(figures), **{
+                f"array_{place}": keras.ops.convert_to_numpy(variable)
+                for place, variable in enumerate(self._variables(self.model))})
+        if self.problem.is_solved(outputs, self.validation):
+            self.outcome = "solved"
+        elif figures["minibatches"] >= self.arguments.most_minibatches:
+            self.outcome = "failed"
+        elif figures["seconds"] >= 60 * self.arguments.minutes:
+            self.outcome = "out of time"
+        self.model.stop_training = bool(self.outcome)
+
+    def _variables(self, model: models.Transducer) -> list[keras.Variable]:
+        return [*model.weights, *model.optimizer.variables]
+
+
+def run(arguments: argparse.Namespace, table: ResultTable) -> None:
+    """Train one network, and put its row into the table.
+
+    Args:
+        arguments: of the command.
+        table: to add to.
+    """
+    key = {name: getattr(arguments, name) for name in KEY}
+    if table.has(**key):
+        print("this run is in the table")
+        return
+    problem = PROBLEMS[arguments.problem](num_steps=arguments.num_steps)
+    name = "-".join(str(value) for value in key.values())
+    progress = Progress(arguments.checkpoints / name, problem, arguments)
+    model = make_model(problem, arguments)
+    progress.resume(model)
+    done = progress.figures["updates"]
+    model.fit(
+        training_batches(problem, arguments, done), steps_per_epoch=1, initial_epoch=done,
+        epochs=done + arguments.most_minibatches, shuffle=False, verbose=0, callbacks=[progress])
+    final = progress.validation if arguments.problem == "mem5" else problem.test_set()
+    outputs = answers(model, final)
+    table.add(
+        **key, outcome=progress.outcome,
+        test_error=f"{problem.zero_one_loss(outputs, final):.6g}",
+        test_solved=problem.is_solved(outputs, final), updates=progress.figures["updates"],
+        minibatches=round(progress.figures["minibatches"]),
+        seconds=round(progress.figures["seconds"]), command=this_command(),
+        machine=this_machine())
+
+
+def plot(table: ResultTable, path: Path) -> None:
+    """Draw the minibatches to success and the share of runs without it, as figure 4.1.
+
+    Args:
+        table: of the runs.
+        path: of the picture.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    problems = [name for name in PROBLEMS if any(row["problem"] == name for row in table.rows)]
+    figure, axes = pyplot.subplots(
+        2, len(problems), figsize=(2.6 * len(problems), 5), sharex=True, squeeze=False,
+        layout="constrained")
+    for column, name in enumerate(problems):
+        for structural, color in (("False", "tab:red"), ("True", "tab:green")):
+            rows = [row for row in table.rows if row["problem"] == name
+                    and row["structural_damping"] == structural]
+            lengths = sorted({int(row["num_steps"]) for row in rows})
+            groups = [[row for row in rows if int(row["num_steps"]) == length]
+                      for length in lengths]
+            solved = [[int(row["minibatches"]) for row in group if row["outcome"] == "solved"]
+                      for group in groups]
+            for length, counts in zip(lengths, solved):
+                if counts:
+                    axes[0, column].vlines(length, min(counts), max(counts), color=color)
+            axes[0, column].plot(
+                lengths, [np.mean(counts) if counts else np.nan for counts in solved], "o-",
+                color=color, label="structural damping" if structural == "True" else "without")
+            axes[1, column].plot(
+                lengths, [1 - len(counts) / len(group)
+                          for counts, group in zip(solved, groups)], "o-", color=color)
+        axes[0, column].set_title(name)
+        axes[1, column].set(ylim=(-0.05, 1.05), xlabel="T")
+    axes[0, 0].set_ylabel("minibatches to success")
+    axes[1, 0].set_ylabel("runs without success")
+    axes[0, 0].legend()
+    with written_beside(path) as beside:
+        figure.savefig(beside, format="png", dpi=100)
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line.
+
+    Returns:
+        The arguments.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--problem", choices=PROBLEMS)
+    parser.add_argument("--num_steps", type=int, default=100, help="T")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--structural_damping", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--minutes", type=float, default=30.0, help="of one run, in all")
+    parser.add_argument("--most_minibatches", type=int, default=MOST_MINIBATCHES)
+    parser.add_argument("--units", type=int, default=100)
+    parser.add_argument("--output", type=Path, default=Path("results/hessian_free_problems.csv"))
+    parser.add_argument("--checkpoints", type=Path, default=Path("runs/hessian_free_problems"))
+    parser.add_argument("--plot", action="store_true", help="draw what the table holds")
+    parser.add_argument("--smoke", action="store_true", help="a toy size, in seconds")
+    arguments = parser.parse_args()
+    arguments.rows = MINIBATCH
+    if arguments.smoke:
+        arguments.problem = arguments.problem or "add"
+        arguments.num_steps, arguments.units, arguments.rows = 10, 20, 20
+        arguments.most_minibatches = 60
+    if arguments.problem is None and not arguments.plot:
+        parser.error("--problem must be given, got none; or --plot to draw the table")
+    return arguments
+
+
+def main() -> None:
+    """Run one setting, or draw them all."""
+    arguments = parse()
+    table = ResultTable(arguments.output, KEY)
+    if arguments.problem is not None:
+        run(arguments, table)
+    if arguments.plot:
+        plot(table, arguments.output.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()
