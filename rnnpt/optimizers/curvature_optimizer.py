@@ -65,7 +65,7 @@ class CurvatureOptimizer(ReportingOptimizer):
         if not isinstance(objective, CurvedObjective):
             raise TypeError(
                 f"{type(self).__name__}: the model must hand over a curvature, got a loss alone; "
-                "train a SequenceModel")
+                "train a SequenceModel, or a model inside SecondOrderModel")
         loss, gradient = objective.value_and_gradient_at(start)
         curved = objective.curved
         curved_loss, curved_gradient = curved.value_and_gradient_at(start)
