@@ -1,5 +1,6 @@
 """How far to go along a direction, and which iterate of conjugate gradients gives it."""
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -37,12 +38,15 @@ def backtracking(
         promise = SUFFICIENT_SHARE * tf.minimum(length * slope, 0)
         return loss <= start_loss + tf.cast(promise, start_loss.dtype)
 
-    one = tf.ones([], slope.dtype)
+    def search(
+        tried: tf.Tensor, length: tf.Tensor, _: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        length = tf.where(tried > 0, SHORTENING * length, length)
+        return tried + 1, length, known_loss(length)
+
     _, length, loss = tf.while_loop(
-        lambda tried, length, loss: (tried < max_steps) & ~is_enough(length, loss),
-        lambda tried, length, _: (
-            tried + 1, SHORTENING * length, known_loss(SHORTENING * length)),
-        (tf.constant(1), one, known_loss(one)))
+        lambda tried, length, loss: (tried < max_steps) & ~is_enough(length, loss), search,
+        (tf.constant(0), tf.ones([], slope.dtype), tf.constant(math.inf, start_loss.dtype)))
     return tf.cond(
         is_enough(length, loss), lambda: (length, loss),
         lambda: (tf.zeros_like(length), start_loss))

@@ -17,6 +17,7 @@ from rnnpt.optimizers._hessian_free_update import (
     hessian_free_update,
 )
 from rnnpt.optimizers._stopwatch import timed
+from rnnpt.optimizers._subgraph import made_once
 from rnnpt.optimizers._vector import flat
 from rnnpt.optimizers.curvature_optimizer import CurvatureOptimizer, moved
 from rnnpt.optimizers.objective import CurvedObjective, Objective
@@ -171,7 +172,7 @@ class HessianFree(CurvatureOptimizer):
             held_out = self._known("held_out_rows", objective.held_out)(self.held_out_rows)
             options |= {
                 "held_out_loss": held_out.value_at(start),
-                "held_out_loss_at": lambda step: held_out.value_at(moved(start, step))}
+                "held_out_loss_at": made_once(lambda step: held_out.value_at(moved(start, step)))}
         if self.preconditioner_exponent:
             rows = self._known("preconditioner_exponent", objective.rows)
             options["gradient_squares"] = flat(rows.mean_squared_gradient_at(start))

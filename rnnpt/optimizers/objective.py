@@ -133,11 +133,11 @@ class SummedObjective(Objective):
         """
         self.move_to(values)
 
-        def of_part(part: int | tf.Tensor) -> list[tf.Tensor]:
+        def of_part(part: tf.Tensor) -> list[tf.Tensor]:
             loss, gradient = self._value_and_gradient(lambda: self._loss_of_part(part))
             return [loss, *gradient]
 
-        loss, *gradient = self._over_parts(of_part)
+        loss, *gradient = self._over_parts(of_part, [self._no_loss(), *self._no_gradient()])
         return loss, gradient
 
     def mean_squared_gradient_at(self, values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
@@ -151,21 +151,28 @@ class SummedObjective(Objective):
         """
         self.move_to(values)
         squares = self._over_parts(lambda part: [
-            slope ** 2 for slope in self._value_and_gradient(lambda: self._loss_of_part(part))[1]])
+            slope ** 2 for slope in self._value_and_gradient(lambda: self._loss_of_part(part))[1]],
+            self._no_gradient())
         return [square / tf.cast(self._num_parts, square.dtype) for square in squares]
 
     def _sum(self) -> tf.Tensor:
-        return self._over_parts(lambda part: [self._loss_of_part(part)])[0]
+        return self._over_parts(lambda part: [self._loss_of_part(part)], [self._no_loss()])[0]
 
     def _over_parts(
-        self, of_part: Callable[[int | tf.Tensor], list[tf.Tensor]]
+        self, of_part: Callable[[tf.Tensor], list[tf.Tensor]], zeros: list[tf.Tensor]
     ) -> list[tf.Tensor]:
         _, *sums = tf.while_loop(
             lambda part, *_: part < self._num_parts,
             lambda part, *sums: (
                 part + 1, *(one + other for one, other in zip(sums, of_part(part)))),
-            (tf.constant(1), *of_part(0)), parallel_iterations=1)
+            (tf.constant(0), *zeros), parallel_iterations=1)
         return sums
+
+    def _no_gradient(self) -> list[tf.Tensor]:
+        return [tf.zeros(variable.shape, variable.dtype) for variable in self.variables]
+
+    def _no_loss(self) -> tf.Tensor:
+        return tf.zeros([], self.variables[0].dtype)
 
 
 class CurvedObjective(Objective):

@@ -20,7 +20,8 @@ def fit(optimizer, epochs: int, **kwargs) -> tuple[models.RNN, dict]:
 
 
 def go_on(model: models.RNN, epochs: int) -> dict[str, list[float]]:
-    return model.fit(BATCH, epochs=epochs, batch_size=8, shuffle=False, verbose=0).history
+    batch = BATCH | {"frames": BATCH["frames"].astype(keras.config.floatx())}
+    return model.fit(batch, epochs=epochs, batch_size=8, shuffle=False, verbose=0).history
 
 
 def test_the_loss_never_rises_and_falls_far():
@@ -44,12 +45,11 @@ def test_what_an_update_did_is_logged():
 
 
 @pytest.mark.parametrize("rows_at_once", [3, 99])
-def test_parts_of_the_batch_change_nothing(rows_at_once):
+def test_parts_of_the_batch_change_nothing(double_precision, rows_at_once):
     _, expected = fit(optimizers.HessianFree(), 2)
     _, found = fit(optimizers.HessianFree(rows_at_once=rows_at_once), 2)
-    # float32: the sums of the parts round in another order.
     for name in ("loss", "gradient_norm", "damping"):
-        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4)
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-10)
 
 
 def test_the_curvature_is_that_of_the_first_rows():
@@ -80,8 +80,7 @@ def test_a_penalty_on_weights_is_in_the_product():
     tangents = [tf.ones(variable.shape) for variable in model.trainable_variables]
 
     def product() -> list[tf.Tensor]:
-        curved = Curved(model, frames, mask, tf.constant(BATCH["starts"]), tf.constant([0, 0]))
-        return curved._product(frames, mask)(tangents, tf.constant(0.0))
+        return Curved(model, (frames, mask))._product((frames, mask))(tangents, tf.constant(0.0))
 
     without = product()
     model.cell.kernel.regularizer = keras.regularizers.L2(0.25)
@@ -102,7 +101,9 @@ def test_a_run_goes_on_from_its_variables():
             resumed.optimizer.variables, first.optimizer.variables, strict=True):
         variable.assign(value)
     ended = go_on(resumed, 2)
-    assert {name: begun[name] + ended[name] for name in whole} == whole
+    names = [name for name in whole if not name.endswith("_seconds")]
+    assert {name: begun[name] + ended[name] for name in names} == {
+        name: whole[name] for name in names}
 
 
 def test_weights_that_are_no_numbers_stop_with_advice_and_stay():
@@ -141,9 +142,8 @@ def test_rows_that_go_on_from_another_batch_are_refused():
         model.fit(batch, batch_size=8, verbose=0)
 
 
-def test_a_model_without_a_curvature_is_told():
-    inner = keras.Sequential([keras.Input([2]), keras.layers.Dense(1)])
-    model = optimizers.SecondOrderModel(inner)
-    model.compile(optimizers.HessianFree(), loss="mse")
+def test_a_loss_without_a_curvature_is_told():
+    variable = keras.Variable([3.0])
+    objective = optimizers.Objective([variable], lambda: tf.reduce_sum(variable.value ** 2))
     with pytest.raises(TypeError, match="must hand over a curvature, got a loss alone"):
-        model.fit(np.ones([4, 2]), np.ones([4]), verbose=0)
+        optimizers.HessianFree().minimize(objective)

@@ -97,7 +97,7 @@ def test_updates_are_those_of_the_twin(options):
     rule = LevenbergMarquardt(damped_ratio=options.pop("damped_ratio", False))
     update = least_squares_update(world, SIZE, rule=rule, **options)
     state = start(0.1)
-    for expected in itertools.islice(twin, 6):
+    for expected in itertools.islice(twin, 4):
         step, state, report = update(theta, state)
         theta = theta + step.numpy()
         assert (report.num_steps, report.chosen_step) == (expected.num_steps, expected.chosen_step)

@@ -122,7 +122,7 @@ def iterates(matrix, gradient, start, scale, loss_of, max_steps, tolerance):
         if step in powers:
             kept.append((step, solution))
             decrease = loss_of(np.zeros_like(solution)) - loss_of(solution)
-            if decrease < 0.9 * best:
+            if best > 0 and decrease < 0.9 * best:
                 break
             best = max(best, decrease)
         look_back = max(10, math.ceil(step / 10))
