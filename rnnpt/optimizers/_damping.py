@@ -61,10 +61,12 @@ class LevenbergMarquardt:
         Returns:
             lambda ().
         """
+        # Made in their own precision: numbers of Python's would come by way of float32.
+        drop, stay, boost = (
+            tf.constant(factor, damping.dtype) for factor in (self.drop, 1.0, self.boost))
         # Every comparison with what is no number is false.
-        factor = tf.where(
-            ratio > self.high, self.drop, tf.where(ratio >= self.low, 1.0, self.boost))
-        return tf.clip_by_value(damping * tf.cast(factor, damping.dtype), self.least, self.most)
+        factor = tf.where(ratio > self.high, drop, tf.where(ratio >= self.low, stay, boost))
+        return tf.clip_by_value(damping * factor, self.least, self.most)
 
     def get_config(self) -> dict[str, float]:
         """Everything the constructor takes.

@@ -97,16 +97,16 @@ def test_updates_are_those_of_the_twin(options):
     rule = LevenbergMarquardt(damped_ratio=options.pop("damped_ratio", False))
     update = least_squares_update(world, SIZE, rule=rule, **options)
     state = start(0.1)
-    for expected in itertools.islice(twin, 4):
+    for expected in itertools.islice(twin, 6):
         step, state, report = update(theta, state)
         theta = theta + step.numpy()
         assert (report.num_steps, report.chosen_step) == (expected.num_steps, expected.chosen_step)
         assert float(report.step_length) == pytest.approx(expected.length)
         assert float(report.ratio) == pytest.approx(
-            expected.ratio, rel=1e-5, abs=1e-5, nan_ok=True)
-        assert float(state.damping) == pytest.approx(expected.damping)
+            expected.ratio, rel=1e-6, abs=1e-7, nan_ok=True)
+        assert float(state.damping) == pytest.approx(expected.damping, rel=1e-14)
         # Conjugate gradients make much of the rounding, more with each update.
-        np.testing.assert_allclose(theta, expected.theta, rtol=0, atol=1e-7)
+        np.testing.assert_allclose(theta, expected.theta, rtol=0, atol=1e-8)
 
 
 def test_without_damping_it_solves_a_quadratic_in_one_update():
