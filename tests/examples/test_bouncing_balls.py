@@ -110,7 +110,7 @@ def test_a_stopped_run_goes_on_to_the_same_errors(
 
 
 def test_the_error_is_the_divergence_of_predictions_summed_from_the_second_frame_on(example):
-    run = example.Run("balls", "", 4, "hf", 1, 6, 0.1, 0.001, 0)
+    run = example.Run("balls", "", 4, "hf", 1, 6, 0.1, 0.001, 1.0, 0)
     model = run.model(16)
     balls = datasets.BouncingBalls(4, num_steps=5)
     batch = balls.draw(7, seed=0)
@@ -129,7 +129,7 @@ def test_the_error_is_the_divergence_of_predictions_summed_from_the_second_frame
 def test_the_lstm_is_the_smallest_that_is_no_smaller_than_the_rnn(example, units, num_visible):
     counts = []
     for method in ("hf", "lstm"):
-        model = example.Run("balls", "", 5, method, 1, units, 0.1, 0.001, 0).model(num_visible)
+        model = example.Run("balls", "", 5, method, 1, units, 0.1, 0.001, 1.0, 0).model(num_visible)
         model.build_for(num_visible)
         counts.append(model.count_params())
     number = example.lstm_units(units, num_visible)
