@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -68,7 +69,7 @@ class LevenbergMarquardt:
         factor = tf.where(ratio > self.high, drop, tf.where(ratio >= self.low, stay, boost))
         return tf.clip_by_value(damping * factor, self.least, self.most)
 
-    def get_config(self) -> dict[str, float]:
+    def get_config(self) -> dict[str, Any]:
         """Everything the constructor takes.
 
         Returns:
@@ -77,7 +78,7 @@ class LevenbergMarquardt:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_config(cls, config: dict[str, float]) -> "LevenbergMarquardt":
+    def from_config(cls, config: dict[str, Any]) -> "LevenbergMarquardt":
         """The rule that `get_config` describes.
 
         Args:

@@ -40,7 +40,7 @@ class HessianFree(CurvatureOptimizer):
     (`stop_reason` puts it in words); "step_length" of the line search, 0 where the parameters
     stayed; "gradient_norm"; and the seconds of the gradients, "gradient_seconds", of conjugate
     gradients and the losses that they look at, "cg_seconds", and of the choice of the step,
-    "line_search_seconds".
+    "line_search_seconds". `cg_path` has the quadratic and the loss along the way.
 
     Args:
         damping: the first lambda. The thesis has 0.1 with structural damping and 0.3 without.
