@@ -134,6 +134,13 @@ def test_a_loss_that_is_not_that_of_whole_sequences_is_refused(wrong):
         fit(optimizers.HessianFree(), 1, **wrong)
 
 
+def test_a_head_without_an_exact_likelihood_is_refused():
+    model = models.RNNRBM(3, num_recurrent=4)
+    model.compile(optimizers.HessianFree())
+    with pytest.raises(ValueError, match="must do with gradients.* RBMHead .*, got HessianFree"):
+        go_on(model, 1)
+
+
 def test_rows_that_go_on_from_another_batch_are_refused():
     model = models.RNN(num_hidden=4)
     model.compile(optimizers.HessianFree())
