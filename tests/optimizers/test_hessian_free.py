@@ -89,23 +89,6 @@ def test_a_penalty_on_weights_is_in_the_product():
         np.testing.assert_allclose(other - one, np.full(variable.shape, expected), atol=1e-5)
 
 
-def test_a_run_goes_on_from_its_variables():
-    _, whole = fit(optimizers.HessianFree(), 4)
-    first, begun = fit(optimizers.HessianFree(), 2)
-    resumed = models.RNN(num_hidden=4, seed=3)
-    resumed.compile(optimizers.HessianFree.from_config(first.optimizer.get_config()))
-    resumed.build_for(NUM_VISIBLE)
-    resumed.set_weights(first.get_weights())
-    resumed.optimizer.build(resumed.trainable_variables)
-    for variable, value in zip(
-            resumed.optimizer.variables, first.optimizer.variables, strict=True):
-        variable.assign(value)
-    ended = go_on(resumed, 2)
-    names = [name for name in whole if not name.endswith("_seconds")]
-    assert {name: begun[name] + ended[name] for name in names} == {
-        name: whole[name] for name in names}
-
-
 def test_weights_that_are_no_numbers_stop_with_advice_and_stay():
     model = models.RNN(num_hidden=4, seed=3)
     model.build_for(NUM_VISIBLE)
