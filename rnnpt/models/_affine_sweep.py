@@ -10,7 +10,7 @@ from rnnpt.models._recurrence import Recurrence, Tensors
 
 
 class AffineSweep:
-    """A recurrence of `AffineStep`, with its derivatives kept.
+    """A recurrence of `AffineStep`, with its states kept, which tell its derivatives.
 
     A product is two matrix products a step forwards and two backwards, and nothing else that grows
     with the square of the units; each step's numbers stay in the cache from one to the next, which
@@ -33,20 +33,15 @@ class AffineSweep:
         self._variables = list(cell.trainable_variables)
         self._places = [_place(variable, self._variables) for variable in (
             step.recurrent_kernel, step.kernel, step.bias, cell.initial_state[0])]
+        self._step, self._leak = step, step.leak
         self._kernel = tf.convert_to_tensor(step.recurrent_kernel)
-        self._leak = step.leak
         projected = cell.project_inputs(recurrence.inputs)
         states = self._run(projected)
         self.states = [states]
-        # What the kernels are multiplied by: states, inputs, and a one for the bias.
-        self._heard = tf.concat([
-            states[:-1], recurrence.inputs,
-            tf.ones([*tf.unstack(tf.shape(projected)[:2]), 1], states.dtype)], axis=-1)
-        pre_activations = projected + tf.matmul(states[:-1], self._kernel)
-        activations = step.activation(pre_activations)
-        slope = step.gradient(activations, tf.ones_like(activations))
-        self._slope = tf.where(
-            recurrence.matters[..., tf.newaxis], slope, tf.zeros_like(slope))
+        # Without a leak they are the states after the steps.
+        self._activations = None if step.leak is None else step.activation(
+            projected + tf.matmul(states[:-1], self._kernel))
+        self._ones = tf.ones([recurrence.num_rows, 1], states.dtype)
 
     def forwards(self, tangents: Tensors) -> tuple[Tensors, tf.TensorArray]:
         """Tangents of the states by those of the cell's weights.
@@ -65,8 +60,8 @@ class AffineSweep:
         def body(
             t: tf.Tensor, state: tf.Tensor, history: tf.TensorArray, hidden: tf.TensorArray
         ) -> tuple:
-            change = self._slope[t] * (
-                tf.matmul(self._heard[t], weights) + tf.matmul(state, self._kernel))
+            change = self._slope(
+                t, tf.matmul(self._heard(t), weights) + tf.matmul(state, self._kernel))
             state = change if self._leak is None else state + self._leak * (change - state)
             return t + 1, state, history.write(t + 1, state), hidden.write(t, change)
 
@@ -77,13 +72,13 @@ class AffineSweep:
         return [history.gather(tf.range(self._recurrence.first_scored, num_steps + 1))], hidden
 
     def backwards(
-        self, slopes: Tensors, hidden: tf.TensorArray, damping: tf.Tensor
+        self, slopes: Tensors, hidden: tf.TensorArray | None, damping: tf.Tensor | float
     ) -> Tensors:
         """Slopes at the cell's weights.
 
         Args:
             slopes: at the states of the last K places (K, B, H).
-            hidden: q of each step.
+            hidden: q of each step; None without damping.
             damping: strength of the structural damping.
 
         Returns:
@@ -97,20 +92,33 @@ class AffineSweep:
         def body(t: tf.Tensor, state: tf.Tensor, total: tf.Tensor) -> tuple:
             state = with_score(t + 1, state)
             change = state if self._leak is None else self._leak * state
-            delta = self._slope[t] * change + damping * hidden.read(t)
+            delta = self._slope(t, change)
+            if hidden is not None:
+                delta += damping * hidden.read(t)
             before = tf.matmul(delta, self._kernel, transpose_b=True)
             return (t - 1, before if self._leak is None else before + state - change,
-                    total + tf.matmul(self._heard[t], delta, transpose_a=True))
+                    total + tf.matmul(self._heard(t), delta, transpose_a=True))
 
         units = self._kernel.shape[0]
+        num_heard = units + self._recurrence.inputs.shape[-1] + 1
         _, state, total = tf.while_loop(
             lambda t, *_: t >= 0, body, (
                 self._recurrence.num_steps - 1, tf.zeros_like(self.states[0][0]),
-                tf.zeros([self._heard.shape[-1], units], self._kernel.dtype)))
+                tf.zeros([num_heard, units], self._kernel.dtype)))
         recurrent, kernel, bias = total[:units], total[units:-1], total[-1]
         initial = tf.reduce_sum(with_score(tf.constant(0), state), axis=0)
         totals = dict(zip(self._places, (recurrent, kernel, bias, initial)))
         return [totals[place] for place in range(len(self._variables))]
+
+    def _heard(self, t: tf.Tensor) -> tf.Tensor:
+        """What the kernels are multiplied by: states, inputs, and a one for the bias."""
+        return tf.concat([self.states[0][t], self._recurrence.inputs[t], self._ones], axis=-1)
+
+    def _slope(self, t: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+        """f'(z_t) times values; 0 where nothing hangs on the step."""
+        activations = self.states[0][t + 1] if self._activations is None else self._activations[t]
+        values = self._step.gradient(activations, values)
+        return tf.where(self._recurrence.matters[t][:, tf.newaxis], values, tf.zeros_like(values))
 
     def _run(self, projected: tf.Tensor) -> tf.Tensor:
         """The states at all places (N + 1, B, H)."""

@@ -51,6 +51,40 @@ class Linearization:
             *(half.product(list(tangents), damping) for half in self._halves))]
 
 
+def swept_loss(recurrence: Recurrence) -> tf.Tensor | None:
+    """The loss of some rows, its gradient by one sweep back.
+
+    Args:
+        recurrence: of the rows.
+
+    Returns:
+        The sum of their losses times their share; None where the cell has no fast sweep.
+    """
+    variables, sweep = list(recurrence.model.trainable_variables), affine_sweep(recurrence)
+    if sweep is None:
+        return None
+    places = recurrence.places_of_cell
+    states = [tf.stop_gradient(states[recurrence.first_scored:]) for states in sweep.states]
+
+    @tf.custom_gradient
+    def loss(*weights: tf.Tensor) -> tuple:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([*weights, *states])
+            with keras.StatelessScope(state_mapping=list(zip(variables, weights))):
+                total = recurrence.loss(states)
+
+        def gradient(upstream: tf.Tensor) -> list[tf.Tensor | None]:
+            slopes = tape.gradient(total, [*weights, *states], output_gradients=upstream)
+            totals, of_states = slopes[:len(weights)], slopes[len(weights):]
+            for place, more in zip(places, sweep.backwards(of_states, None, 0.0)):
+                totals[place] = more if totals[place] is None else totals[place] + more
+            return totals
+
+        return total, gradient
+
+    return loss(*(tf.convert_to_tensor(variable) for variable in variables))
+
+
 class _Half:
     """The linearised recurrence of some of the rows."""
 
@@ -58,16 +92,13 @@ class _Half:
         self._recurrence, self._model = recurrence, recurrence.model
         self._variables = list(self._model.trainable_variables)
         self._weights = [tf.convert_to_tensor(variable) for variable in self._variables]
-        # Where those of the cell are.
-        self._places = [
-            next(place for place, other in enumerate(self._variables) if other is variable)
-            for variable in self._model.cell.trainable_variables]
         self._sweep: Sweep = affine_sweep(recurrence) or AutomaticSweep(recurrence)
         self._states = [states[recurrence.first_scored:] for states in self._sweep.states]
 
     def product(self, tangents: Tensors, damping: tf.Tensor) -> Tensors:
         recurrence = self._recurrence
-        state_tangents, hidden = self._sweep.forwards([tangents[place] for place in self._places])
+        state_tangents, hidden = self._sweep.forwards(
+            [tangents[place] for place in recurrence.places_of_cell])
         (logits,), (logit_tangents,) = tangents_of(
             self._logits, self._weights, self._states, tangents, state_tangents)
         curved = self._model.head.curvature(logits, logit_tangents, recurrence.targets)
@@ -77,7 +108,7 @@ class _Half:
         curved = tf.math.multiply_no_nan(curved, share * weights)
         totals, slopes = slopes_of(self._logits, self._weights, self._states, [curved])
         more = self._sweep.backwards(slopes, hidden, share * tf.cast(damping, curved.dtype))
-        for place, total in zip(self._places, more):
+        for place, total in zip(recurrence.places_of_cell, more):
             totals[place] += total
         return totals
 

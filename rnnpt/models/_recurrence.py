@@ -68,6 +68,32 @@ class Recurrence(NamedTuple):
             name: getattr(self, name)[:, start:end]
             for name in ("inputs", "matters", "targets", "weights")})
 
+    def loss(self, states: Tensors) -> tf.Tensor:
+        """The loss of all rows.
+
+        Args:
+            states: at the last K places (K, B, S_i).
+
+        Returns:
+            The sum of what is scored, and of the penalty on activities, times the share.
+        """
+        cell, head = self.model.cell, self.model.head
+        outputs = cell.output(states)
+        # An exact head draws nothing.
+        losses = head.loss(self.model.readout(outputs), self.targets, seed=tf.constant([0, 0]))
+        if cell.activity_l1:
+            losses += cell.activity_l1 * tf.reduce_sum(tf.abs(outputs), axis=-1)
+        weights = tf.cast(self.weights, losses.dtype)
+        return tf.cast(self.share, losses.dtype) * tf.reduce_sum(
+            tf.math.multiply_no_nan(losses, weights))
+
+    @property
+    def places_of_cell(self) -> list[int]:
+        """Where the trained variables of the cell are among those of the model."""
+        variables = list(self.model.trainable_variables)
+        return [next(place for place, other in enumerate(variables) if other is variable)
+                for variable in self.model.cell.trainable_variables]
+
     @property
     def num_steps(self) -> tf.Tensor:
         """N."""

@@ -114,7 +114,7 @@ class Transducer(keras.Model):
         Returns:
             (B, K, P).
         """
-        return swap_time(self._parameters(tf.cast(inputs, self.compute_dtype)))
+        return swap_time(self.readout(self._outputs(tf.cast(inputs, self.compute_dtype))))
 
     def initial_state(self, batch_size: int | tf.Tensor) -> Tensors:
         """The learned state before the first input.
@@ -194,16 +194,19 @@ class Transducer(keras.Model):
             batch: inputs (B, T, I), targets (B, T, O) and weights (B, T).
 
         Returns:
-            The sum of the loss and that of the weights, and 0, there being no penalty on
-            activities.
+            The sum of the loss, that of the weights, and the sum of the penalty on activities.
         """
         inputs, targets, weights = batch
-        parameters = self._parameters(inputs)
-        targets, weights = self._answered(targets, weights, tf.shape(parameters)[0])
+        outputs = self._outputs(inputs)
+        targets, weights = self._answered(targets, weights, tf.shape(outputs)[0])
         # An exact head draws nothing.
-        losses = self.head.loss(parameters, targets, seed=tf.constant([0, 0]))
+        losses = self.head.loss(self.readout(outputs), targets, seed=tf.constant([0, 0]))
         total = tf.reduce_sum(tf.math.multiply_no_nan(losses, weights))
-        return total, tf.reduce_sum(weights), tf.zeros_like(total)
+        activity = tf.zeros_like(total)
+        if self.cell.activity_l1:
+            sizes = tf.reduce_sum(tf.abs(outputs), axis=-1)
+            activity = self.cell.activity_l1 * tf.reduce_sum(weights * sizes)
+        return total, tf.reduce_sum(weights), activity
 
     def recurrence(self, batch: tuple[tf.Tensor, ...]) -> Recurrence:
         """What the curvature of the loss is taken of.
@@ -254,8 +257,8 @@ class Transducer(keras.Model):
                  for name in ("cell", "head")}
         return cls(**{**config, **parts})
 
-    def _parameters(self, inputs: tf.Tensor) -> tf.Tensor:
-        """The head's parameters at the last steps (K, B, P)."""
+    def _outputs(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The cell's outputs after the last steps (K, B, H)."""
         num_rows, num_steps = tf.unstack(tf.shape(inputs)[:2])
         # `unroll` gives the outputs before each input, so that one more is after the last.
         outputs, _ = unroll(
@@ -263,7 +266,7 @@ class Transducer(keras.Model):
             time_major=True)
         num_answers = num_steps if self.num_answers is None else tf.minimum(
             self.num_answers, num_steps)
-        return self.readout(outputs[num_steps + 1 - num_answers:])
+        return outputs[num_steps + 1 - num_answers:]
 
     def _answered(
         self, targets: tf.Tensor, weights: tf.Tensor, num_answers: tf.Tensor
@@ -285,9 +288,9 @@ class Transducer(keras.Model):
             tf.cast(each, self.compute_dtype) for each in (inputs, targets, weights)))
 
     def _loss(self, batch: Batch) -> tf.Tensor:
-        total, _, _ = self.batch_sums(batch)
+        total, _, activity = self.batch_sums(batch)
         penalty = tf.add_n(self.losses) if self.losses else tf.zeros_like(total)
-        return total / tf.cast(tf.shape(batch[0])[0], total.dtype) + penalty
+        return (total + activity) / tf.cast(tf.shape(batch[0])[0], total.dtype) + penalty
 
     def _log(self, loss: tf.Tensor, batch: Batch) -> dict[str, tf.Tensor]:
         self._loss_mean.update_state(loss, sample_weight=tf.shape(batch[0])[0])

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from rnnpt import cells, datasets, heads, models, optimizers
 from rnnpt.models._automatic_sweep import AutomaticSweep
-from rnnpt.models._gauss_newton import Linearization, _Half
+from rnnpt.models._gauss_newton import Linearization, _Half, swept_loss
 from tests.catalogue import CELLS
 
 PROBLEM = datasets.ThreeBitTemporalOrder(num_steps=10)
@@ -112,6 +112,28 @@ def test_the_fast_sweep_is_the_automatic_one(double_precision, cell):
     assert not isinstance(half._sweep, AutomaticSweep)
     half._sweep = AutomaticSweep(half._recurrence)
     for one, other in zip(fast, tf.function(product.python_function)(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("num_answers", [None, 3])
+@pytest.mark.parametrize("cell", ["SimpleCell", "LeakyCell"])
+def test_the_gradient_by_sweeps_is_the_automatic_one(double_precision, cell, num_answers):
+    model = make_model(CELLS[cell](activity_l1=0.1), num_answers)
+    batch = make_batch()
+
+    @tf.function
+    def swept() -> tuple:
+        with tf.GradientTape() as tape:
+            loss = swept_loss(model.recurrence(batch))
+        return loss, *tape.gradient(loss, [v.value for v in model.trainable_variables])
+
+    @tf.function
+    def automatic() -> tuple:
+        with tf.GradientTape() as tape:
+            loss = model._loss(batch)
+        return loss, *tape.gradient(loss, [v.value for v in model.trainable_variables])
+
+    for one, other in zip(swept(), automatic(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
