@@ -190,6 +190,7 @@ def compare_update(num_steps: int, rounds: int) -> None:
     problem = datasets.Addition(num_steps)
     model = models.Transducer(
         cells.SimpleCell(UNITS), heads.GaussianHead(), 1, num_answers=num_steps // 10 + 1)
+    model.build((None, problem.max_length, INPUTS))
     model.compile(optimizers.HessianFree(
         structural_damping=1 / 30, curvature_rows=1000, rows_at_once=1000, min_steps=CG_STEPS,
         max_steps=CG_STEPS))

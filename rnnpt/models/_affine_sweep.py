@@ -42,6 +42,23 @@ class AffineSweep:
         self._activations = None if step.leak is None else step.activation(
             projected + tf.matmul(states[:-1], self._kernel))
         self._ones = tf.ones([recurrence.num_rows, 1], states.dtype)
+        self._kept: tuple[tf.Tensor, tf.Tensor] | None = None
+
+    def keep_factors(self) -> "AffineSweep":
+        """Keep what each step multiplies by, which pays where there are many products.
+
+        Returns:
+            The sweep itself.
+        """
+        states, inputs = self.states[0], self._recurrence.inputs
+        heard = tf.concat([
+            states[:-1], inputs, tf.ones([*tf.unstack(tf.shape(inputs)[:2]), 1], states.dtype)],
+            axis=-1)
+        activations = states[1:] if self._activations is None else self._activations
+        slopes = self._step.gradient(activations, tf.ones_like(activations))
+        self._kept = heard, tf.where(
+            self._recurrence.matters[..., tf.newaxis], slopes, tf.zeros_like(slopes))
+        return self
 
     def forwards(self, tangents: Tensors) -> tuple[Tensors, tf.TensorArray]:
         """Tangents of the states by those of the cell's weights.
@@ -112,10 +129,14 @@ class AffineSweep:
 
     def _heard(self, t: tf.Tensor) -> tf.Tensor:
         """What the kernels are multiplied by: states, inputs, and a one for the bias."""
+        if self._kept is not None:
+            return self._kept[0][t]
         return tf.concat([self.states[0][t], self._recurrence.inputs[t], self._ones], axis=-1)
 
     def _slope(self, t: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
         """f'(z_t) times values; 0 where nothing hangs on the step."""
+        if self._kept is not None:
+            return self._kept[1][t] * values
         activations = self.states[0][t + 1] if self._activations is None else self._activations[t]
         values = self._step.gradient(activations, values)
         return tf.where(self._recurrence.matters[t][:, tf.newaxis], values, tf.zeros_like(values))

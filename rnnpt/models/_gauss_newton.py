@@ -92,7 +92,8 @@ class _Half:
         self._recurrence, self._model = recurrence, recurrence.model
         self._variables = list(self._model.trainable_variables)
         self._weights = [tf.convert_to_tensor(variable) for variable in self._variables]
-        self._sweep: Sweep = affine_sweep(recurrence) or AutomaticSweep(recurrence)
+        fast = affine_sweep(recurrence)
+        self._sweep: Sweep = AutomaticSweep(recurrence) if fast is None else fast.keep_factors()
         self._states = [states[recurrence.first_scored:] for states in self._sweep.states]
 
     def product(self, tangents: Tensors, damping: tf.Tensor) -> Tensors:
