@@ -1,16 +1,19 @@
 """Problems of long memory by Hessian-free optimization (Sutskever 2013, section 4.4, figure 4.1).
 
     python examples/hessian_free_problem.py --problem add --num_steps 100 [--seed 0]
-        [--no-structural_damping] [--minutes 30] [--output results/hessian_free_problems.csv]
+        [--no-structural_damping] [--start small] [--minutes 30]
+        [--output results/hessian_free_problems.csv]
     python examples/hessian_free_problem.py --plot
 
 100 tanh units from the thesis' sparse start, 10,000 new sequences an update of which the first
 1,000 give the curvature (all 32 of mem5), at most 300 steps of conjugate gradients, lambda from 0.1
 on with mu = 1/30, from 0.3 on without structural damping, from 0.1 T on for permutation. A
-minibatch is 1,000 sequences in a gradient or a product. A run ends when less than 1 % of validation
-sequences are wrong, or after 50,000 minibatches, or after `--minutes`, which the row tells; then
-the test set is read once. The same command goes on where it was stopped, and does nothing once its
-row is in the table.
+minibatch is 1,000 sequences in a gradient or a product. `--start small` begins with little input
+(scale 0.05), a spectral radius of 1.1, a small readout (0.1), the mean answer and lambda = 0.01.
+
+A run ends when less than 1 % of validation sequences are wrong, or after 50,000 minibatches, or after
+`--minutes`, which the row tells; then the test set is read once. The same command goes on where it
+was stopped, and does nothing once its row is in the table.
 """
 
 import argparse
@@ -21,11 +24,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from pathological_problem import mean_answer
 
 from rnnpt import cells, datasets, heads, models, optimizers
 from rnnpt.datasets.problem import Problem, ProblemBatch
 from rnnpt.experiments.result_table import ResultTable, this_command, this_machine
-from rnnpt.initializers import NUM_CONNECTIONS, Sparse
+from rnnpt.initializers import NUM_CONNECTIONS, Sparse, SpectralRadius
 from rnnpt.whole_file import written_beside
 
 PROBLEMS: dict[str, type[Problem]] = {
@@ -42,11 +46,11 @@ MOST_MINIBATCHES = 50_000
 OTHER_PRODUCTS = 2
 #: Far from the seeds of training.
 VALIDATION_SEED = 1_000_000
-KEY = ("problem", "num_steps", "structural_damping", "seed", "units", "most_minibatches")
+KEY = ("problem", "num_steps", "structural_damping", "start", "seed", "units", "most_minibatches")
 
 
 def make_model(problem: Problem, arguments: argparse.Namespace) -> models.Transducer:
-    """The network with the thesis' start, compiled.
+    """The network with the start that is asked for, compiled.
 
     Args:
         problem: to learn.
@@ -56,29 +60,51 @@ def make_model(problem: Problem, arguments: argparse.Namespace) -> models.Transd
         It, built.
     """
     draws = [3 * arguments.seed + place for place in range(3)]
-    spread = NUM_CONNECTIONS ** -0.5
-    asked = validation_set(problem, MINIBATCH).weights.any(axis=0)
+    spread, small = NUM_CONNECTIONS ** -0.5, arguments.start == "small"
+    sequences = validation_set(problem, MINIBATCH)
+    asked = sequences.weights.any(axis=0)
     model = models.Transducer(
         cells.SimpleCell(
-            arguments.units, kernel_initializer=Sparse(scale=1.0, or_all=True, seed=draws[0]),
-            recurrent_kernel_initializer=Sparse(scale=spread, or_all=True, seed=draws[1])),
+            arguments.units, kernel_initializer=Sparse(
+                scale=0.05 if small else 1.0, or_all=True, seed=draws[0]),
+            recurrent_kernel_initializer=SpectralRadius(1.1, or_all=True, seed=draws[1])
+            if small else Sparse(scale=spread, or_all=True, seed=draws[1])),
         HEADS[problem.output](), problem.num_outputs,
         num_answers=len(asked) - int(asked.argmax()),
-        readout_initializer=Sparse(scale=spread, or_all=True, seed=draws[2]))
+        readout_initializer=Sparse(
+            scale=0.1 if small else spread, or_all=True, seed=draws[2]))
     model.build((None, problem.max_length, problem.num_inputs))
-    rng = np.random.default_rng(arguments.seed)
-    for bias in (model.cell.bias, model.readout.bias):
-        bias.assign(spread * rng.standard_normal(bias.shape))
+    if small:
+        model.readout.bias.assign(mean_answer(problem, sequences))
+    else:
+        rng = np.random.default_rng(arguments.seed)
+        for bias in (model.cell.bias, model.readout.bias):
+            bias.assign(spread * rng.standard_normal(bias.shape))
+    model.compile(make_optimizer(arguments, problem))
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def make_optimizer(arguments: argparse.Namespace, problem: Problem) -> optimizers.HessianFree:
+    """The optimizer with the thesis' damping, or the smaller one of a small start.
+
+    Args:
+        arguments: of the command.
+        problem: to learn.
+
+    Returns:
+        It, without a past.
+    """
     structural = arguments.structural_damping
-    damping = 0.1 * problem.num_steps if arguments.problem == "permutation" else (
-        0.1 if structural else 0.3)
-    optimizer = optimizers.HessianFree(
+    damping = 0.1 if structural else 0.3
+    if arguments.start == "small":
+        damping = 0.01
+    if arguments.problem == "permutation":
+        damping = 0.1 * problem.num_steps
+    return optimizers.HessianFree(
         damping=damping, structural_damping=1 / 30 if structural else 0.0,
         curvature_rows=None if arguments.problem == "mem5" else arguments.rows,
         rows_at_once=arguments.rows)
-    optimizer.build(model.trainable_variables)
-    model.compile(optimizer)
-    return model
 
 
 def validation_set(problem: Problem, num_sequences: int) -> ProblemBatch:
@@ -284,6 +310,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--structural_damping", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--start", choices=["thesis", "small"], default="thesis")
     parser.add_argument("--minutes", type=float, default=30.0, help="of one run, in all")
     parser.add_argument("--most_minibatches", type=int, default=MOST_MINIBATCHES)
     parser.add_argument("--units", type=int, default=100)
