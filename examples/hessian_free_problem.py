@@ -11,9 +11,9 @@ on with mu = 1/30, from 0.3 on without structural damping, from 0.1 T on for per
 minibatch is 1,000 sequences in a gradient or a product. `--start small` begins with little input
 (scale 0.05), a spectral radius of 1.1, a small readout (0.1), the mean answer and lambda = 0.01.
 
-A run ends when less than 1 % of validation sequences are wrong, or after 50,000 minibatches, or after
-`--minutes`, which the row tells; then the test set is read once. The same command goes on where it
-was stopped, and does nothing once its row is in the table.
+A run ends when less than 1 % of validation sequences are wrong, or after 50,000 minibatches, or
+after `--minutes`, which the row tells; then the test set is read once. The same command goes on
+where it was stopped, and does nothing once its row is in the table.
 """
 
 import argparse
