@@ -16,7 +16,6 @@ from rnnpt.cells.window import WindowCell
 
 __all__ = [
     "AffineStep", "Cell", "HMMCell", "KerasCell", "LSTMCell", "LeakyCell", "MRNNCell",
-    "RTRBMCell",
-    "ReservoirCell", "SimpleCell", "SkipCell", "TensorCell", "WindowCell", "as_cell", "swap_time",
-    "unroll",
+    "RTRBMCell", "ReservoirCell", "SimpleCell", "SkipCell", "TensorCell", "WindowCell", "as_cell",
+    "swap_time", "unroll",
 ]

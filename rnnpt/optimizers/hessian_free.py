@@ -30,8 +30,9 @@ class HessianFree(CurvatureOptimizer):
     Use it where a gradient alone gets nowhere: dependencies over hundreds of steps, deep networks
     from a plain start. An update costs as much as tens to hundreds of gradients of
     `curvature_rows` sequences, and goes far; give it large batches of whole sequences. It trains a
-    `SequenceModel` of an exact head. The objective is the loss summed over time, and its mean over
-    sequences: that is the scale of the damping.
+    `SequenceModel` or `Transducer` of an exact head, an `Autoencoder`, and functional models in
+    `SecondOrderModel`, these without structural damping. The objective is the loss summed over
+    time, and its mean over sequences: that is the scale of the damping.
 
     Equation: as of `hessian_free_update`.
 
@@ -182,7 +183,7 @@ class HessianFree(CurvatureOptimizer):
         if source is None:
             raise TypeError(
                 f"HessianFree: {name} needs the losses of single sequences, got one of the whole "
-                "batch; leave it out, or train a SequenceModel")
+                "batch; leave it out, or train a SequenceModel or a model in SecondOrderModel")
         return source
 
     def update(self, objective: Objective) -> None:

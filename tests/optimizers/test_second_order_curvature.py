@@ -228,7 +228,7 @@ def test_the_loss_of_a_model_with_a_loop_over_time_falls():
     model, (x, y, weight) = make("simple", True)
     losses = fit(model, x.numpy(), y.numpy(), sample_weight=weight.numpy(), epochs=6)["loss"]
     # Targets are drawn anew for each step, so that most of the loss is their entropy.
-    assert losses[-1] < 0.97 * losses[0]
+    assert losses[-1] < 0.95 * losses[0]
     assert (np.diff(losses) < 1e-6).all()
 
 
