@@ -3,10 +3,13 @@
 100 tanh units, two inputs, one real output at the end of T steps, 1,000 sequences: the addition
 problem of Sutskever 2013. Every product is made in one process, in turns, and the best turn counts,
 because the machine may be shared: read the ratios, not the times. `--update` measures one whole
-update instead: 100 steps of conjugate gradients, the gradient of 10,000 sequences.
+update instead: 100 steps of conjugate gradients, the gradient of 10,000 sequences. `--replicas`
+measures it on one device and on all of them: the GPUs, or two halves of the CPU, which gain nothing
+but tell what the sums over replicas cost.
 
     python benchmarks/hessian_free.py [--steps 50 100] [--rounds 15] [--rows 1000]
     python benchmarks/hessian_free.py --update [--steps 50 100] [--rounds 3]
+    python benchmarks/hessian_free.py --replicas [--steps 50 100] [--rounds 3]
 
 BackPACK, PyTorch and JAX are left out, with a line that says so, where they are not installed
 (`pip install ".[benchmark]"`). Products that are compared are first held against each other.
@@ -180,12 +183,14 @@ def compare(num_steps: int, num_rows: int, rounds: int) -> None:
               f"| {value / seconds['ours']:.2f} |")
 
 
-def compare_update(num_steps: int, rounds: int) -> None:
-    """Print how much more an update takes than its products.
+def make_update(num_steps: int) -> tuple[models.Transducer, Callable[[], dict[str, list[float]]]]:
+    """A model of the addition problem under the strategy that is in force, to be updated.
 
     Args:
         num_steps: T.
-        rounds: turns.
+
+    Returns:
+        The model, and a function that updates it once and gives the figures.
     """
     problem = datasets.Addition(num_steps)
     model = models.Transducer(
@@ -194,21 +199,54 @@ def compare_update(num_steps: int, rounds: int) -> None:
     model.compile(optimizers.HessianFree(
         structural_damping=1 / 30, curvature_rows=1000, rows_at_once=1000, min_steps=CG_STEPS,
         max_steps=CG_STEPS))
-    batch = problem.draw(10_000, seed=1)
-    data = tf.data.Dataset.from_tensors(tuple(batch)).cache()
+    data = tf.data.Dataset.from_tensors(tuple(problem.draw(10_000, seed=1))).cache()
+    return model, lambda: model.fit(data, verbose=0).history
+
+
+def compare_update(num_steps: int, rounds: int) -> None:
+    """Print how much more an update takes than its products.
+
+    Args:
+        num_steps: T.
+        rounds: turns.
+    """
+    model, update = make_update(num_steps)
     figures = {}
-
-    def update() -> None:
-        figures.update(model.fit(data, verbose=0).history)
-
-    curved = tuple(tf.constant(each[:1000]) for each in batch)
+    batch = datasets.Addition(num_steps).draw(1000, seed=1)
     vector = [tf.ones(weight.shape) for weight in model.get_weights()]
-    seconds = take_turns({"update": update, "product": our_product(model, curved, vector)}, rounds)
+    seconds = take_turns({
+        "update": lambda: figures.update(update()),
+        "product": our_product(model, tuple(tf.constant(each) for each in batch), vector)}, rounds)
     # One more product than steps for the residual at the start, and one for the reduction ratio.
     ratio = seconds["update"] / ((CG_STEPS + 2) * seconds["product"])
     print(f"\nT = {num_steps}: an update of {CG_STEPS} steps takes {seconds['update']:.2f} s, "
           f"{ratio:.2f} times its products; of the last one "
           + ", ".join(f"{name} {figures[name][0]:.2f}" for name in figures if "seconds" in name))
+
+
+def compare_replicas(num_steps: int, rounds: int, strategy: tf.distribute.Strategy) -> None:
+    """Print how much less an update takes on several devices.
+
+    Args:
+        num_steps: T.
+        rounds: turns.
+        strategy: of them.
+    """
+    _, one = make_update(num_steps)
+    with strategy.scope():
+        _, several = make_update(num_steps)
+    seconds = take_turns({"one device": one, "several": several}, rounds)
+    print(f"\nT = {num_steps}: an update of {CG_STEPS} steps takes {seconds['one device']:.2f} s on "
+          f"one, {seconds['several']:.2f} s on {strategy.num_replicas_in_sync} devices")
+
+
+def all_devices() -> tf.distribute.Strategy:
+    """Returns a strategy of all GPUs, or of two halves of the CPU."""
+    if tf.config.list_physical_devices("GPU"):
+        return tf.distribute.MirroredStrategy()
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
 def main() -> None:
@@ -218,9 +256,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1000, help="sequences of a product")
     parser.add_argument("--rounds", type=int, help="15 turns, or 3 updates")
     parser.add_argument("--update", action="store_true", help="a whole update")
+    parser.add_argument("--replicas", action="store_true", help="an update on several devices")
     arguments = parser.parse_args()
+    strategy = all_devices() if arguments.replicas else None
     for num_steps in arguments.steps:
-        if arguments.update:
+        if strategy is not None:
+            compare_replicas(num_steps, arguments.rounds or 3, strategy)
+        elif arguments.update:
             compare_update(num_steps, arguments.rounds or 3)
         else:
             compare(num_steps, arguments.rows, arguments.rounds or 15)

@@ -23,11 +23,14 @@ class AffineSweep:
     Args:
         recurrence: of a cell that has an `affine_step`.
         step: it.
+        kept: of another sweep of it that kept its factors; nothing for the first.
 
     Source: Sutskever 2013, algorithm 6.
     """
 
-    def __init__(self, recurrence: Recurrence, step: AffineStep) -> None:
+    def __init__(
+        self, recurrence: Recurrence, step: AffineStep, kept: Sequence[tf.Tensor] = ()
+    ) -> None:
         self._recurrence = recurrence
         cell = recurrence.model.cell
         self._variables = list(cell.trainable_variables)
@@ -35,14 +38,25 @@ class AffineSweep:
             step.recurrent_kernel, step.kernel, step.bias, cell.initial_state[0])]
         self._step, self._leak = step, step.leak
         self._kernel = tf.convert_to_tensor(step.recurrent_kernel)
+        self._ones = tf.ones([recurrence.num_rows, 1], self._kernel.dtype)
+        self._factors: tuple[tf.Tensor, tf.Tensor] | None = None
+        self._activations: tf.Tensor | None = None
+        if kept:
+            states, heard, slopes = kept
+            self.states, self._factors = [states], (heard, slopes)
+            return
         projected = cell.project_inputs(recurrence.inputs)
         states = self._run(projected)
         self.states = [states]
         # Without a leak they are the states after the steps.
-        self._activations = None if step.leak is None else step.activation(
-            projected + tf.matmul(states[:-1], self._kernel))
-        self._ones = tf.ones([recurrence.num_rows, 1], states.dtype)
-        self._kept: tuple[tf.Tensor, tf.Tensor] | None = None
+        if step.leak is not None:
+            self._activations = step.activation(
+                projected + tf.matmul(states[:-1], self._kernel))
+
+    @property
+    def kept(self) -> Tensors:
+        """The states, and the factors where they are kept."""
+        return [*self.states, *(self._factors or ())]
 
     def keep_factors(self) -> "AffineSweep":
         """Keep what each step multiplies by, which pays where there are many products.
@@ -50,13 +64,15 @@ class AffineSweep:
         Returns:
             The sweep itself.
         """
+        if self._factors is not None:
+            return self
         states, inputs = self.states[0], self._recurrence.inputs
         heard = tf.concat([
             states[:-1], inputs, tf.ones([*tf.unstack(tf.shape(inputs)[:2]), 1], states.dtype)],
             axis=-1)
         activations = states[1:] if self._activations is None else self._activations
         slopes = self._step.gradient(activations, tf.ones_like(activations))
-        self._kept = heard, tf.where(
+        self._factors = heard, tf.where(
             self._recurrence.matters[..., tf.newaxis], slopes, tf.zeros_like(slopes))
         return self
 
@@ -129,14 +145,14 @@ class AffineSweep:
 
     def _heard(self, t: tf.Tensor) -> tf.Tensor:
         """What the kernels are multiplied by: states, inputs, and a one for the bias."""
-        if self._kept is not None:
-            return self._kept[0][t]
+        if self._factors is not None:
+            return self._factors[0][t]
         return tf.concat([self.states[0][t], self._recurrence.inputs[t], self._ones], axis=-1)
 
     def _slope(self, t: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
         """f'(z_t) times values; 0 where nothing hangs on the step."""
-        if self._kept is not None:
-            return self._kept[1][t] * values
+        if self._factors is not None:
+            return self._factors[1][t] * values
         activations = self.states[0][t + 1] if self._activations is None else self._activations[t]
         values = self._step.gradient(activations, values)
         return tf.where(self._recurrence.matters[t][:, tf.newaxis], values, tf.zeros_like(values))
@@ -161,11 +177,14 @@ class AffineSweep:
             clear_after_read=False)
 
 
-def affine_sweep(recurrence: Recurrence) -> AffineSweep | None:
+def affine_sweep(
+    recurrence: Recurrence, kept: Sequence[tf.Tensor] = ()
+) -> AffineSweep | None:
     """The fast sweep, where the cell has one.
 
     Args:
         recurrence: of any cell.
+        kept: as of the sweep.
 
     Returns:
         It, or nothing where a step is not affine or some of its weights are not trained.
@@ -179,7 +198,7 @@ def affine_sweep(recurrence: Recurrence) -> AffineSweep | None:
     if len(trained) != len(own) or any(
             all(variable is not other for other in trained) for variable in own):
         return None
-    return AffineSweep(recurrence, step)
+    return AffineSweep(recurrence, step, kept)
 
 
 def _place(variable: keras.Variable, variables: Sequence[keras.Variable]) -> int:

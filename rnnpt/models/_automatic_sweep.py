@@ -17,14 +17,23 @@ class AutomaticSweep:
 
     Args:
         recurrence: of any cell.
+        kept: of another sweep of it; nothing for the first.
     """
 
-    def __init__(self, recurrence: Recurrence) -> None:
+    def __init__(self, recurrence: Recurrence, kept: Sequence[tf.Tensor] = ()) -> None:
         self._recurrence, self._cell = recurrence, recurrence.model.cell
         self._variables = list(self._cell.trainable_variables)
         self._weights = [tf.convert_to_tensor(variable) for variable in self._variables]
-        self._projected = self._project(self._weights, [])[0]
-        self.states = self._run()
+        if kept:
+            self._projected, *self.states = kept
+        else:
+            self._projected = self._project(self._weights, [])[0]
+            self.states = self._run()
+
+    @property
+    def kept(self) -> Tensors:
+        """The projected inputs and the states."""
+        return [self._projected, *self.states]
 
     def forwards(self, tangents: Tensors) -> tuple[Tensors, list[tf.TensorArray]]:
         """Tangents of the states by those of the cell's weights.

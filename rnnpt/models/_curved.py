@@ -1,6 +1,6 @@
 """One update of a model by an optimizer that takes the curvature of its loss."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import keras
@@ -8,7 +8,13 @@ import tensorflow as tf
 
 from rnnpt.models._gauss_newton import Linearization, swept_loss
 from rnnpt.models._recurrence import Predictor, Recurrence, Tensors
-from rnnpt.optimizers import CurvatureOptimizer, CurvedObjective, Objective, SummedObjective
+from rnnpt.optimizers import (
+    CurvatureOptimizer,
+    CurvedObjective,
+    Linearized,
+    Objective,
+    SummedObjective,
+)
 
 #: Tensors of equally many rows.
 Batch = tuple[tf.Tensor, ...]
@@ -52,26 +58,37 @@ class Curved:
     def __init__(self, model: CurvedModel, batch: Batch) -> None:
         self._model, self._batch = model, batch
 
-    def update(self, optimizer: CurvatureOptimizer) -> tuple[tf.Tensor, ...]:
-        """Train on the batch.
+    def objective(self, optimizer: CurvatureOptimizer) -> CurvedObjective:
+        """The loss of the batch, with its curvature.
 
         Args:
             optimizer: of the model.
 
         Returns:
-            After the update: the sum of the loss over real frames and their number, the sum of the
-            penalty on activities, and the penalty on weights.
+            What it minimizes.
         """
-        num_curved, rows_at_once = optimizer.curvature_rows, optimizer.rows_at_once
+        num_curved = optimizer.share(optimizer.curvature_rows)
+        rows_at_once = optimizer.rows_at_once
         curved = self._rows(0, num_curved)
-        optimizer.minimize(CurvedObjective(
+        return CurvedObjective(
             self._objective(self._batch, rows_at_once), self._objective(curved, rows_at_once),
-            lambda: self._product(curved),
+            lambda kept: self._linearize(curved, kept),
             held_out=None if num_curved is None else lambda count: self._objective(
-                self._rows(num_curved, count), rows_at_once),
+                self._rows(num_curved, optimizer.share(count)), rows_at_once),
             rows=SummedObjective(
                 self._model.trainable_variables, lambda row: self._loss(_part(curved, row, 1))
-                + self._penalty(), _num_parts(curved, 1))))
+                + self._penalty(), _num_parts(curved, 1)))
+
+    def sums(self, rows_at_once: int | None) -> tuple[tf.Tensor, ...]:
+        """What is logged of the batch.
+
+        Args:
+            rows_at_once: rows that are computed at once; None for all.
+
+        Returns:
+            The sum of the loss over real frames and their number, the sum of the penalty on
+            activities, and the penalty on weights.
+        """
         rows = rows_at_once or tf.shape(self._batch[0])[0]
         _, *sums = tf.while_loop(
             lambda part, *_: part < _num_parts(self._batch, rows),
@@ -82,7 +99,8 @@ class Curved:
         return *sums, self._penalty()
 
     def _objective(self, batch: Batch, rows_at_once: int | None) -> Objective:
-        size = tf.cast(tf.shape(batch[0])[0], batch[0].dtype)
+        num_rows = tf.shape(batch[0])[0]
+        size = tf.cast(num_rows, batch[0].dtype)
 
         def loss_of(rows: Batch) -> tf.Tensor:
             # Two threads are better at two halves than at each product of all.
@@ -92,10 +110,11 @@ class Curved:
 
         variables = self._model.trainable_variables
         if rows_at_once is None:
-            return Objective(variables, lambda: loss_of(batch) + self._penalty())
+            return Objective(variables, lambda: loss_of(batch) + self._penalty(), num_rows)
         return SummedObjective(
             variables, lambda part: loss_of(_part(batch, part, rows_at_once))
-            + tf.where(tf.equal(part, 0), self._penalty(), 0), _num_parts(batch, rows_at_once))
+            + tf.where(tf.equal(part, 0), self._penalty(), 0), _num_parts(batch, rows_at_once),
+            num_rows)
 
     def _loss(self, rows: Batch) -> tf.Tensor:
         swept = swept_loss(self._model.recurrence(rows)._replace(share=tf.constant(1.0)))
@@ -116,10 +135,10 @@ class Curved:
                 tf.identity(each[start:None if count is None else start + count])
                 for each in self._batch)
 
-    def _product(self, batch: Batch) -> Callable[[Tensors, tf.Tensor], Tensors]:
-        linearization = Linearization(self._model.recurrence(batch))
+    def _linearize(self, batch: Batch, kept: Tensors) -> Linearized:
+        linearization = Linearization(self._model.recurrence(batch), kept)
         if not self._model.losses:
-            return linearization.product
+            return Linearized(linearization.product, linearization.kept)
         variables = self._model.trainable_variables
         weights = [tf.identity(tf.convert_to_tensor(variable)) for variable in variables]
 
@@ -139,7 +158,7 @@ class Curved:
                 slopes, weights, output_gradients=tangents,
                 unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
-        return product
+        return Linearized(product, linearization.kept)
 
     def _penalty(self) -> tf.Tensor:
         losses = self._model.losses

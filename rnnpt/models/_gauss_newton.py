@@ -25,15 +25,23 @@ class Linearization:
 
     Args:
         recurrence: of the batch.
+        kept: what another linearization kept of the same recurrence, with the variables where they
+            are now; nothing for the first.
 
     Source: Sutskever 2013, eq. 4.4, section 4.2.3 and algorithm 6.
     """
 
-    def __init__(self, recurrence: Recurrence) -> None:
+    def __init__(self, recurrence: Recurrence, kept: Sequence[tf.Tensor] = ()) -> None:
         # Two threads are better at two halves of the rows than at each product of all of them.
-        half = recurrence.num_rows // 2
+        half, kept_of_half = recurrence.num_rows // 2, len(kept) // 2
         self._halves = [
-            _Half(recurrence.rows(0, half)), _Half(recurrence.rows(half, recurrence.num_rows))]
+            _Half(recurrence.rows(0, half), kept[:kept_of_half]),
+            _Half(recurrence.rows(half, recurrence.num_rows), kept[kept_of_half:])]
+
+    @property
+    def kept(self) -> Tensors:
+        """What its forward pass has computed."""
+        return [each for half in self._halves for each in half.sweep.kept]
 
     def product(self, tangents: Sequence[tf.Tensor], damping: float | tf.Tensor = 0.0) -> Tensors:
         """Multiply by the matrix.
@@ -88,17 +96,18 @@ def swept_loss(recurrence: Recurrence) -> tf.Tensor | None:
 class _Half:
     """The linearised recurrence of some of the rows."""
 
-    def __init__(self, recurrence: Recurrence) -> None:
+    def __init__(self, recurrence: Recurrence, kept: Sequence[tf.Tensor]) -> None:
         self._recurrence, self._model = recurrence, recurrence.model
         self._variables = list(self._model.trainable_variables)
         self._weights = [tf.convert_to_tensor(variable) for variable in self._variables]
-        fast = affine_sweep(recurrence)
-        self._sweep: Sweep = AutomaticSweep(recurrence) if fast is None else fast.keep_factors()
-        self._states = [states[recurrence.first_scored:] for states in self._sweep.states]
+        fast = affine_sweep(recurrence, kept)
+        self.sweep: Sweep = AutomaticSweep(recurrence, kept) if fast is None else (
+            fast.keep_factors())
+        self._states = [states[recurrence.first_scored:] for states in self.sweep.states]
 
     def product(self, tangents: Tensors, damping: tf.Tensor) -> Tensors:
         recurrence = self._recurrence
-        state_tangents, hidden = self._sweep.forwards(
+        state_tangents, hidden = self.sweep.forwards(
             [tangents[place] for place in recurrence.places_of_cell])
         (logits,), (logit_tangents,) = tangents_of(
             self._logits, self._weights, self._states, tangents, state_tangents)
@@ -108,7 +117,7 @@ class _Half:
         # Where nothing is scored there may be no number.
         curved = tf.math.multiply_no_nan(curved, share * weights)
         totals, slopes = slopes_of(self._logits, self._weights, self._states, [curved])
-        more = self._sweep.backwards(slopes, hidden, share * tf.cast(damping, curved.dtype))
+        more = self.sweep.backwards(slopes, hidden, share * tf.cast(damping, curved.dtype))
         for place, total in zip(recurrence.places_of_cell, more):
             totals[place] += total
         return totals

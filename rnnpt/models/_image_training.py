@@ -6,14 +6,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnnpt.optimizers import ObjectiveOptimizer, OutputObjective, ReportingOptimizer
+from rnnpt.optimizers import CurvatureTraining, ObjectiveOptimizer, OutputObjective
 from rnnpt.optimizers.graph_error import plain_errors
 
 #: What images may be fitted by.
 OBJECTIVES = ("cross_entropy", "squared_error")
 
 
-class ImageTraining(keras.Model):
+class ImageTraining(CurvatureTraining):
     """The part of `Autoencoder` that Keras' trainer calls.
 
     Args:
@@ -84,22 +84,40 @@ class ImageTraining(keras.Model):
         """
         if not isinstance(self.optimizer, ObjectiveOptimizer):
             return super().train_step(data)
+        return self.objective_step(data)
+
+    def curved_objective(self, data: Any) -> OutputObjective:
+        """The objective of images with its curvature.
+
+        Args:
+            data: a batch of images, as Keras gives it.
+
+        Returns:
+            The sum over pixels, and its mean over images.
+        """
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        num_images = tf.shape(images)[0]
 
         def loss_of(outputs: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
             loss = self.compute_loss(images, y_pred=outputs)
             return loss * tf.cast(tf.shape(images)[0], loss.dtype)
 
-        self.optimizer.minimize(OutputObjective(
-            self.optimizer, self.trainable_variables, images, self, loss_of))
+        return OutputObjective(
+            self.optimizer, self.trainable_variables, images, self, loss_of)
+
+    def log_batch(self, data: Any) -> dict[str, tf.Tensor]:
+        """Move the running figures on by a batch of images.
+
+        Args:
+            data: as of `curved_objective`.
+
+        Returns:
+            The running figures.
+        """
+        images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         outputs = self(images)
         self._loss_tracker.update_state(
-            self.compute_loss(images, y_pred=outputs), sample_weight=num_images)
-        logs = self.compute_metrics(images, None, outputs)
-        if isinstance(self.optimizer, ReportingOptimizer):
-            logs |= self.optimizer.figures
-        return logs
+            self.compute_loss(images, y_pred=outputs), sample_weight=tf.shape(images)[0])
+        return self.compute_metrics(images, None, outputs)
 
     def compute_loss(
         self,

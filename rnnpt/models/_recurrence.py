@@ -135,6 +135,10 @@ class Sweep(Protocol):
 
     states: Tensors
 
+    @property
+    def kept(self) -> Tensors:
+        """What has been computed of the recurrence, and another sweep of it can be made of."""
+
     def forwards(self, tangents: Tensors) -> tuple[Tensors, Any]:
         """Tangents of the states by those of the cell's weights.
 

@@ -14,7 +14,7 @@ from rnnpt.models._hidden import Carried, HiddenVariable
 from rnnpt.models._recurrence import Recurrence, of_sequences
 from rnnpt.models._truncation import BackwardWindow
 from rnnpt.models._update import check_optimizer, update, with_look_ahead
-from rnnpt.optimizers import CurvatureOptimizer, ReportingOptimizer
+from rnnpt.optimizers import CurvatureTraining, CurvedObjective, ReportingOptimizer
 from rnnpt.optimizers.graph_error import plain_errors
 
 #: The estimate that RBM models report during `fit`: few runs, a short schedule, and a fixed sample
@@ -26,7 +26,7 @@ CHEAP_NUM_FRAMES = 500
 _TRAIN, _TEST, _CHOICE, _DROPOUT = range(4)
 
 
-class SequenceTraining(keras.Model):
+class SequenceTraining(CurvatureTraining):
     """The part of `SequenceModel` that Keras' trainer calls; it holds no layer of its own.
 
     The loss that is logged is the sum over real frames divided by their number, also across the
@@ -147,6 +147,8 @@ class SequenceTraining(keras.Model):
         Returns:
             The running "loss", and "log_likelihood" where it is exact.
         """
+        if self.takes_curvature:
+            return self.objective_step(data)
         frames, mask, starts = _batch.unpack_batch(data)
         frames = _batch.assert_support(frames, mask, self.head)
         step = tf.convert_to_tensor(self.optimizer.iterations)
@@ -154,15 +156,6 @@ class SequenceTraining(keras.Model):
         if self._num_replicas > 1:
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             seed = numerics.fold_in(seed, replica)
-
-        if isinstance(self.optimizer, CurvatureOptimizer):
-            check = tf.debugging.Assert(tf.reduce_all(starts), [
-                "starts must be True in every row, since an optimizer with a curvature trains "
-                "whole sequences, got", starts])
-            with tf.control_dependencies([check]):
-                frames = tf.identity(frames)
-            figures = Curved(self, (frames, mask)).update(self.optimizer)
-            return {**self._log(*figures), **self.optimizer.figures}
 
         def evaluate() -> tuple[tf.Tensor, tuple[Any, ...]]:
             outputs, valid = self._unroll(frames, mask, starts), tf.transpose(mask)
@@ -179,6 +172,36 @@ class SequenceTraining(keras.Model):
         if isinstance(self.optimizer, ReportingOptimizer):
             logs |= self.optimizer.figures
         return logs
+
+    def curved_objective(self, data: _batch.Batch) -> CurvedObjective:
+        """The loss of whole sequences with its curvature.
+
+        Args:
+            data: a batch.
+
+        Returns:
+            The loss summed over time, and its mean over sequences.
+        """
+        frames, mask, starts = _batch.unpack_batch(data)
+        frames = _batch.assert_support(frames, mask, self.head)
+        check = tf.debugging.Assert(tf.reduce_all(starts), [
+            "starts must be True in every row, since an optimizer with a curvature trains "
+            "whole sequences, got", starts])
+        with tf.control_dependencies([check]):
+            frames = tf.identity(frames)
+        return Curved(self, (frames, mask)).objective(self.optimizer)
+
+    def log_batch(self, data: _batch.Batch) -> dict[str, tf.Tensor]:
+        """Move the running figures on by a batch of whole sequences.
+
+        Args:
+            data: a batch.
+
+        Returns:
+            The running figures.
+        """
+        frames, mask, _ = _batch.unpack_batch(data)
+        return self._log(*Curved(self, (frames, mask)).sums(self.optimizer.rows_at_once))
 
     def test_step(self, data: _batch.Batch) -> dict[str, tf.Tensor]:
         """The figures of one batch, each row from the learned initial state.

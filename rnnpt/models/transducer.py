@@ -12,14 +12,14 @@ from rnnpt.heads import Head
 from rnnpt.models._curved import Curved
 from rnnpt.models._recurrence import Recurrence, Tensors
 from rnnpt.models._update import update, with_look_ahead
-from rnnpt.optimizers import CurvatureOptimizer
+from rnnpt.optimizers import CurvatureTraining, CurvedObjective
 from rnnpt.optimizers.graph_error import plain_errors
 
 Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
-class Transducer(keras.Model):
+class Transducer(CurvatureTraining):
     """A recurrent network from a sequence of inputs to targets beside them, or at its end.
 
     Use it for the artificial problems of long memory and for labelled sequences; `SequenceModel` is
@@ -158,17 +158,40 @@ class Transducer(keras.Model):
             The running "loss"; with an optimizer that takes the loss itself that after the update,
             with its figures.
         """
+        if self.takes_curvature:
+            return self.objective_step(data)
         batch = self._unpack(data)
-        if isinstance(self.optimizer, CurvatureOptimizer):
-            total, _, activity, penalty = Curved(self, batch).update(self.optimizer)
-            loss = (total + activity) / tf.cast(tf.shape(batch[0])[0], total.dtype) + penalty
-            return {**self._log(loss, batch), **self.optimizer.figures}
 
         def evaluate() -> tuple[tf.Tensor, tf.Tensor]:
             loss = self._loss(batch)
             return loss, loss
 
         return self._log(update(self.optimizer, self.trainable_variables, evaluate, []), batch)
+
+    def curved_objective(self, data: tuple[tf.Tensor, ...]) -> CurvedObjective:
+        """The loss with its curvature.
+
+        Args:
+            data: inputs, targets and weights.
+
+        Returns:
+            The loss summed over time, and its mean over sequences.
+        """
+        return Curved(self, self._unpack(data)).objective(self.optimizer)
+
+    def log_batch(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+        """Move the running loss on by a batch.
+
+        Args:
+            data: inputs, targets and weights.
+
+        Returns:
+            The running "loss".
+        """
+        batch = self._unpack(data)
+        total, _, activity, penalty = Curved(self, batch).sums(self.optimizer.rows_at_once)
+        loss = (total + activity) / tf.cast(tf.shape(batch[0])[0], total.dtype) + penalty
+        return self._log(loss, batch)
 
     def test_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
         """The loss of a batch.

@@ -4,6 +4,7 @@ from rnnpt.optimizers._damping import LevenbergMarquardt
 from rnnpt.optimizers.augmented_hessian_free import AugmentedHessianFree
 from rnnpt.optimizers.callback import LogSchedules, SwapLookAhead
 from rnnpt.optimizers.curvature_optimizer import CurvatureOptimizer
+from rnnpt.optimizers.curvature_training import CurvatureTraining
 from rnnpt.optimizers.divergence import NonFiniteLossError, StopAtNonFiniteLoss
 from rnnpt.optimizers.hessian_free import HessianFree
 from rnnpt.optimizers.krylov_descent import KrylovDescent
@@ -24,6 +25,7 @@ from rnnpt.optimizers.nesterov_1983 import (
 )
 from rnnpt.optimizers.objective import (
     CurvedObjective,
+    Linearized,
     Objective,
     ObjectiveOptimizer,
     SummedObjective,
@@ -35,11 +37,13 @@ from rnnpt.optimizers.second_order import SecondOrderModel
 __all__ = [
     "AugmentedHessianFree",
     "CurvatureOptimizer",
+    "CurvatureTraining",
     "CurvedObjective",
     "HessianFree",
     "KrylovDescent",
     "LBFGS",
     "LevenbergMarquardt",
+    "Linearized",
     "LogSchedules",
     "Momentum",
     "Nesterov",

@@ -49,6 +49,25 @@ class CurvatureOptimizer(ReportingOptimizer):
             size = sum(int(np.prod(variable.shape)) for variable in variables)
             self._direction = self.add_variable((size,), name="direction")
 
+    def share(self, count: int | None) -> int | None:
+        """How many rows of a replica make so many of a batch.
+
+        Args:
+            count: of rows; None for all.
+
+        Returns:
+            The count itself on one device, and None for None.
+
+        Raises:
+            ValueError: if the replicas cannot share them equally.
+        """
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if count is not None and count % replicas:
+            raise ValueError(
+                f"{type(self).__name__}: curvature_rows and held_out_rows must be multiples of the "
+                f"{replicas} replicas, got {count}; take {count + -count % replicas}")
+        return None if count is None else count // replicas
+
     def problem(self, objective: Objective, start: list[tf.Tensor]) -> HessianFreeProblem:
         """The objective as a function of a step.
 
@@ -69,7 +88,7 @@ class CurvatureOptimizer(ReportingOptimizer):
         loss, gradient = objective.value_and_gradient_at(start)
         curved = objective.curved
         curved_loss, curved_gradient = curved.value_and_gradient_at(start)
-        product = objective.linearize()
+        product = objective.linearize().product
         return HessianFreeProblem(
             loss, flat(gradient), made_once(lambda step: objective.value_at(moved(start, step))),
             curved_loss, flat(curved_gradient),

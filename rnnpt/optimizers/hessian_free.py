@@ -176,7 +176,8 @@ class HessianFree(CurvatureOptimizer):
                 "held_out_loss_at": made_once(lambda step: held_out.value_at(moved(start, step)))}
         if self.preconditioner_exponent:
             rows = self._known("preconditioner_exponent", objective.rows)
-            options["gradient_squares"] = flat(rows.mean_squared_gradient_at(start))
+            objective.move_to(start)
+            options["gradient_squares"] = flat(rows.mean_squared_gradient())
         return dataclasses.replace(problem, **options)
 
     def _known(self, name: str, source: Any) -> Any:

@@ -2,10 +2,12 @@
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import keras
 import tensorflow as tf
+
+Tensors = list[tf.Tensor]
 
 
 class Objective:
@@ -18,6 +20,7 @@ class Objective:
     Args:
         variables: what is trained.
         loss: gives the loss, a scalar, at what the variables hold when it is called.
+        num_rows: how many rows it is the mean of, by which those of several devices are weighted.
 
     Example:
         >>> weight = tf.Variable([3.0])
@@ -28,9 +31,12 @@ class Objective:
     """
 
     def __init__(
-        self, variables: Sequence[keras.Variable], loss: Callable[[], tf.Tensor]
+        self,
+        variables: Sequence[keras.Variable],
+        loss: Callable[[], tf.Tensor],
+        num_rows: int | tf.Tensor = 1,
     ) -> None:
-        self.variables = list(variables)
+        self.variables, self.num_rows = list(variables), num_rows
         #: Those that the last gradient did not hang on.
         self.unconnected: list[keras.Variable] = []
         self._loss = loss
@@ -62,7 +68,7 @@ class Objective:
             A scalar.
         """
         self.move_to(values)
-        return self._loss()
+        return self.value()
 
     def value_and_gradient_at(
         self, values: Sequence[tf.Tensor]
@@ -76,6 +82,22 @@ class Objective:
             A scalar, and a tensor a variable, zero where the loss does not hang on it.
         """
         self.move_to(values)
+        return self.value_and_gradient()
+
+    def value(self) -> tf.Tensor:
+        """The loss where the variables are.
+
+        Returns:
+            A scalar.
+        """
+        return self._loss()
+
+    def value_and_gradient(self) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The loss and its gradient where the variables are.
+
+        Returns:
+            A scalar, and a tensor a variable, zero where the loss does not hang on it.
+        """
         return self._value_and_gradient(self._loss)
 
     def _value_and_gradient(
@@ -102,6 +124,7 @@ class SummedObjective(Objective):
         variables: what is trained.
         loss_of_part: gives the loss of a part by its index, at what the variables hold.
         num_parts: how many there are, at least 1.
+        num_rows: as of `Objective`.
 
     Example:
         >>> weight, rows = tf.Variable(3.0), tf.constant([1.0, 2.0])
@@ -116,23 +139,17 @@ class SummedObjective(Objective):
         variables: Sequence[keras.Variable],
         loss_of_part: Callable[[tf.Tensor], tf.Tensor],
         num_parts: int | tf.Tensor,
+        num_rows: int | tf.Tensor = 1,
     ) -> None:
-        super().__init__(variables, self._sum)
+        super().__init__(variables, self._sum, num_rows)
         self._loss_of_part, self._num_parts = loss_of_part, num_parts
 
-    def value_and_gradient_at(
-        self, values: Sequence[tf.Tensor]
-    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """The loss and its gradient at a point; the variables stay there.
-
-        Args:
-            values: a tensor a variable.
+    def value_and_gradient(self) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The loss and its gradient where the variables are.
 
         Returns:
             A scalar, and a tensor a variable, zero where the loss does not hang on it.
         """
-        self.move_to(values)
-
         def of_part(part: tf.Tensor) -> list[tf.Tensor]:
             loss, gradient = self._value_and_gradient(lambda: self._loss_of_part(part))
             return [loss, *gradient]
@@ -140,16 +157,12 @@ class SummedObjective(Objective):
         loss, *gradient = self._over_parts(of_part, [self._no_loss(), *self._no_gradient()])
         return loss, gradient
 
-    def mean_squared_gradient_at(self, values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """The square of a part's gradient, its mean over parts; the variables stay there.
-
-        Args:
-            values: a tensor a variable.
+    def mean_squared_gradient(self) -> list[tf.Tensor]:
+        """The square of a part's gradient, its mean over parts, where the variables are.
 
         Returns:
             A tensor a variable.
         """
-        self.move_to(values)
         squares = self._over_parts(lambda part: [
             slope ** 2 for slope in self._value_and_gradient(lambda: self._loss_of_part(part))[1]],
             self._no_gradient())
@@ -175,15 +188,38 @@ class SummedObjective(Objective):
         return tf.zeros([], self.variables[0].dtype)
 
 
+class Linearized(NamedTuple):
+    """A Gauss-Newton matrix where the variables were when it was made.
+
+    Args:
+        product: the matrix times a vector, a tensor a variable, its second argument the strength of
+            structural damping.
+        kept: what its forward pass has computed, as far as another can be made of it.
+    """
+
+    product: Callable[[Tensors, tf.Tensor], Tensors]
+    kept: Tensors
+
+
+class SquaredGradients(Protocol):
+    """A loss of rows that can be told apart."""
+
+    def mean_squared_gradient(self) -> Tensors:
+        """The square of a row's gradient, its mean over rows, where the variables are.
+
+        Returns:
+            A tensor a variable.
+        """
+
+
 class CurvedObjective(Objective):
     """A loss with a Gauss-Newton matrix, which may be that of a smaller batch.
 
     Args:
         whole: the loss of the gradient batch.
         curved: that of the curvature batch, of the same variables.
-        linearize: gives, where the variables are now, the product of the curvature batch's
-            Gauss-Newton matrix with a vector, a tensor a variable, its second argument the strength
-            of structural damping.
+        linearize: gives the Gauss-Newton matrix of the curvature batch where the variables are now;
+            its argument is what another one kept that was made of the same there, or nothing.
         held_out: gives the loss of so many sequences that follow those of the curvature batch,
             where there can be any.
         rows: the loss of the curvature batch, each of its sequences a part, of which it is the
@@ -196,21 +232,28 @@ class CurvedObjective(Objective):
         self,
         whole: Objective,
         curved: Objective,
-        linearize: Callable[[], Callable[[list[tf.Tensor], tf.Tensor], list[tf.Tensor]]],
+        linearize: Callable[[Tensors], Linearized],
         held_out: Callable[[int], Objective] | None = None,
-        rows: SummedObjective | None = None,
+        rows: SquaredGradients | None = None,
     ) -> None:
-        super().__init__(whole.variables, whole._loss)
-        self.whole, self.curved, self.linearize = whole, curved, linearize
+        super().__init__(whole.variables, whole.value, whole.num_rows)
+        self.whole, self.curved = whole, curved
         self.held_out, self.rows = held_out, rows
+        self._linearize_from = linearize
 
-    def value_and_gradient_at(
-        self, values: Sequence[tf.Tensor]
-    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """The loss of the gradient batch and its gradient at a point; the variables stay there.
+    def linearize(self, kept: Sequence[tf.Tensor] = ()) -> Linearized:
+        """The Gauss-Newton matrix of the curvature batch where the variables are now.
 
         Args:
-            values: a tensor a variable.
+            kept: of one that was made there before, for one without another forward pass.
+
+        Returns:
+            It, which stays as it is when the variables move.
+        """
+        return self._linearize_from(list(kept))
+
+    def value_and_gradient(self) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The loss of the gradient batch and its gradient where the variables are.
 
         Returns:
             A scalar, and a tensor a variable.
@@ -218,7 +261,7 @@ class CurvedObjective(Objective):
         Raises:
             ValueError: if the loss does not hang on one of the variables.
         """
-        loss, gradient = self.whole.value_and_gradient_at(values)
+        loss, gradient = self.whole.value_and_gradient()
         if self.whole.unconnected:
             names = [
                 getattr(variable, "path", variable.name) for variable in self.whole.unconnected]
@@ -257,13 +300,13 @@ class ObjectiveOptimizer(keras.optimizers.Optimizer, abc.ABC):
             objective: of the present batch.
 
         Raises:
-            ValueError: under a strategy of several replicas.
+            ValueError: on one of several replicas.
         """
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        if replicas > 1:
+        if replicas > 1 and not tf.distribute.in_cross_replica_context():
             raise ValueError(
                 f"{type(self).__name__}: the strategy must have one replica, got {replicas}; train "
-                "on one device")
+                "on one device, or take an optimizer with a curvature")
         if not self.built:
             self.build(objective.variables)
         self.update(objective)

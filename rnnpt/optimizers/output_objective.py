@@ -8,12 +8,12 @@ import tensorflow as tf
 
 from rnnpt.optimizers.objective import (
     CurvedObjective,
+    Linearized,
     Objective,
     ObjectiveOptimizer,
     SummedObjective,
+    Tensors,
 )
-
-Tensors = list[tf.Tensor]
 
 
 class OutputObjective(CurvedObjective):
@@ -54,7 +54,7 @@ class OutputObjective(CurvedObjective):
         ...     lambda data: layer(data[0]),
         ...     lambda outputs, data: tf.reduce_sum((outputs - data[1]) ** 2))
         >>> loss, _ = objective.value_and_gradient_at([tf.constant([[1.0]])])
-        >>> [product] = objective.linearize()([tf.constant([[1.0]])], tf.constant(0.0))
+        >>> [product] = objective.linearize().product([tf.constant([[1.0]])], tf.constant(0.0))
         >>> float(loss), float(product[0, 0])
         (2.5, 10.0)
 
@@ -82,13 +82,14 @@ class OutputObjective(CurvedObjective):
             (variable, tf.identity(tf.convert_to_tensor(variable))) for variable in frozen]
         # What makes the parts below needs them.
         self.variables = list(variables)
-        num_curved = getattr(optimizer, "curvature_rows", None)
+        share = getattr(optimizer, "share", lambda count: count)
+        num_curved = share(getattr(optimizer, "curvature_rows", None))
         curved = _rows(data, slice(num_curved))
         super().__init__(
             self._objective(data, getattr(optimizer, "rows_at_once", None)),
-            self._objective(curved), lambda: self._linearize(curved),
+            self._objective(curved), lambda _: Linearized(self._product(curved), []),
             held_out=None if num_curved is None else lambda count: self._objective(
-                _some(_rows(data, slice(num_curved, num_curved + count)), num_curved)),
+                _some(_rows(data, slice(num_curved, num_curved + share(count))), num_curved)),
             rows=SummedObjective(
                 self.variables, lambda row: self._sum(_rows(curved, slice(row, row + 1))),
                 _num_rows(curved)))
@@ -101,11 +102,11 @@ class OutputObjective(CurvedObjective):
             return loss / tf.cast(num_rows, loss.dtype)
 
         if rows_at_once is None:
-            return Objective(self.variables, lambda: share(data))
+            return Objective(self.variables, lambda: share(data), num_rows)
         return SummedObjective(
             self.variables, lambda part: share(
                 _rows(data, slice(part * rows_at_once, (part + 1) * rows_at_once))),
-            -(-num_rows // rows_at_once))
+            -(-num_rows // rows_at_once), num_rows)
 
     def _sum(self, data: Any) -> tf.Tensor:
         """The loss and the penalty over rows, where the variables are."""
@@ -115,7 +116,7 @@ class OutputObjective(CurvedObjective):
             loss += self._penalty_of(outputs, data)
         return loss
 
-    def _linearize(self, data: Any) -> Callable[[Tensors, tf.Tensor], Tensors]:
+    def _product(self, data: Any) -> Callable[[Tensors, tf.Tensor], Tensors]:
         """The product of the matrix where the variables are now."""
         weights = [tf.identity(tf.convert_to_tensor(variable)) for variable in self.variables]
         with _tape() as outer:

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from rnnpt.optimizers._matching_loss import MatchingLoss
-from rnnpt.optimizers.curvature_optimizer import CurvatureOptimizer
+from rnnpt.optimizers.curvature_training import CurvatureTraining
 from rnnpt.optimizers.graph_error import plain_errors
 from rnnpt.optimizers.objective import Objective, ObjectiveOptimizer
 from rnnpt.optimizers.output_objective import OutputObjective
@@ -14,7 +14,7 @@ from rnnpt.optimizers.reporting_optimizer import ReportingOptimizer
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
-class SecondOrderModel(keras.Model):
+class SecondOrderModel(CurvatureTraining):
     """A Keras model that trains by optimizers that need the loss itself.
 
     Use it with `Nesterov1983` or `HessianFree`; with a first-order optimizer it trains as the model
@@ -110,29 +110,41 @@ class SecondOrderModel(keras.Model):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if not self.built:
             self(x)
+        if self.takes_curvature:
+            return self.objective_step(data)
         # A call may move these on: counters of random draws, moving averages, metrics.
         variables = [*self.non_trainable_variables, *self.metrics_variables]
         values = [tf.identity(tf.convert_to_tensor(variable)) for variable in variables]
 
-        def evaluate() -> tuple[tf.Tensor, Any]:
+        def restore() -> None:
             for variable, value in zip(variables, values):
                 variable.assign(value)
-            outputs = self(x, training=True)
-            return self.compute_loss(x, y, outputs, sample_weight, training=True), outputs
 
-        if isinstance(self.optimizer, CurvatureOptimizer):
-            objective: Objective = self._output_objective(x, y, sample_weight)
-        else:
-            objective = Objective(self.trainable_variables, lambda: evaluate()[0])
-        self.optimizer.minimize(objective)
-        loss, outputs = evaluate()
-        self._loss_tracker.update_state(loss, sample_weight=tf.shape(tf.nest.flatten(x)[0])[0])
-        logs = self.compute_metrics(x, y, outputs, sample_weight=sample_weight)
+        def loss() -> tf.Tensor:
+            restore()
+            outputs = self(x, training=True)
+            return self.compute_loss(x, y, outputs, sample_weight, training=True)
+
+        self.optimizer.minimize(Objective(self.trainable_variables, loss))
+        restore()
+        logs = self.log_batch(data)
         if isinstance(self.optimizer, ReportingOptimizer):
             logs |= self.optimizer.figures
         return logs
 
-    def _output_objective(self, x: Any, y: Any, sample_weight: Any) -> OutputObjective:
+    def curved_objective(self, data: Any) -> OutputObjective:
+        """The loss of a batch with its curvature.
+
+        Args:
+            data: a batch, as Keras gives it.
+
+        Returns:
+            The sum over the outputs of an example, and its mean over examples.
+
+        Raises:
+            ValueError: if the model is not of the kind that the class names.
+        """
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         for layer in self.model._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
                 raise ValueError(
@@ -153,6 +165,23 @@ class SecondOrderModel(keras.Model):
             lambda data: loss.outputs(data[0]),
             lambda outputs, data: loss.total(outputs, *data[1:]),
             penalty_of if penalized else None, self.non_trainable_variables)
+
+    def log_batch(self, data: Any) -> dict[str, tf.Tensor]:
+        """Move the running figures on by a batch, and what is drawn at random.
+
+        Args:
+            data: a batch, as Keras gives it.
+
+        Returns:
+            The running figures.
+        """
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        outputs = self(x, training=True)
+        # Of several replicas Keras gives the share of each in the mean.
+        loss = self.compute_loss(x, y, outputs, sample_weight, training=True) * (
+            self.distribute_strategy.num_replicas_in_sync)
+        self._loss_tracker.update_state(loss, sample_weight=tf.shape(tf.nest.flatten(x)[0])[0])
+        return self.compute_metrics(x, y, outputs, sample_weight=sample_weight)
 
     def get_config(self) -> dict[str, Any]:
         """Everything the constructor takes.

@@ -42,7 +42,7 @@ def test_loss_and_curvature_are_those_of_the_objective(double_precision, objecti
         def update(self, objective):
             values = objective.values()
             self.loss, _ = objective.value_and_gradient_at(values)
-            found = objective.linearize()(
+            found = objective.linearize().product(
                 [tf.ones_like(value) for value in values], tf.constant(0.0))
             self.product = np.concatenate([np.ravel(each) for each in found])
 

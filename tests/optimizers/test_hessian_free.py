@@ -80,7 +80,8 @@ def test_a_penalty_on_weights_is_in_the_product():
     tangents = [tf.ones(variable.shape) for variable in model.trainable_variables]
 
     def product() -> list[tf.Tensor]:
-        return Curved(model, (frames, mask))._product((frames, mask))(tangents, tf.constant(0.0))
+        return Curved(model, (frames, mask))._linearize((frames, mask), []).product(
+            tangents, tf.constant(0.0))
 
     without = product()
     model.cell.kernel.regularizer = keras.regularizers.L2(0.25)

@@ -48,7 +48,8 @@ class Recorder(HessianFree):
     def update(self, objective: optimizers.CurvedObjective) -> None:
         start = objective.values()
         self.gradient = objective.curved.value_and_gradient_at(start)[1]
-        self.squares = objective.rows.mean_squared_gradient_at(start)
+        objective.move_to(start)
+        self.squares = objective.rows.mean_squared_gradient()
         self.held_out = float(objective.held_out(2).value_at(start))
 
 

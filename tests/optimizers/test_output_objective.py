@@ -16,7 +16,7 @@ def objective_of(
         keras.Sequential([keras.Input([2]), keras.layers.Dense(4), *last, keras.layers.Dense(3)]))
     model.compile(optimizer or optimizers.HessianFree(), loss="mse")
     x = np.random.default_rng(0).normal(size=[5, 2]).astype("float32")
-    return model, model._output_objective(tf.constant(x), tf.ones([5, 3]), None)
+    return model, model.curved_objective((tf.constant(x), tf.ones([5, 3]), None))
 
 
 def test_random_layers_draw_alike_within_an_update():
@@ -26,9 +26,10 @@ def test_random_layers_draw_alike_within_an_update():
     values = objective.values()
     vector = [tf.ones_like(value) for value in values]
     loss = objective.value_at(values)
-    found = objective.linearize()(vector, tf.constant(0.0))
+    found = objective.linearize().product(vector, tf.constant(0.0))
     assert loss == objective.value_at(values)
-    for one, other in zip(found, objective.linearize()(vector, tf.constant(0.0)), strict=True):
+    again = objective.linearize().product(vector, tf.constant(0.0))
+    for one, other in zip(found, again, strict=True):
         np.testing.assert_array_equal(one, other)
     for one, other in zip(states, model.non_trainable_variables, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -79,4 +80,4 @@ def test_an_operation_without_a_second_derivative_is_named():
     _, objective = objective_of(Pool())
     values = objective.values()
     with pytest.raises(ValueError, match="second derivative, got none for FractionalMaxPoolGrad;"):
-        objective.linearize()(values, tf.constant(0.0))
+        objective.linearize().product(values, tf.constant(0.0))

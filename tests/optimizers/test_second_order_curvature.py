@@ -152,7 +152,7 @@ def test_the_product_is_that_of_the_dense_matrix(double_precision, name, weighte
     @tf.function
     def products() -> list[list[tf.Tensor]]:
         # As within an update: one linearization, its products inside a loop.
-        product = model._output_objective(*data).linearize()
+        product = model.curved_objective(data).linearize().product
         start = along(model, vectors[0])
         _, found = tf.while_loop(
             lambda step, _: step < 1,
@@ -173,7 +173,7 @@ def test_the_objective_is_the_compiled_loss_times_the_number_of_outputs(double_p
 
     @tf.function
     def both() -> tuple:
-        found = model._output_objective(*data).value_and_gradient_at(start)
+        found = model.curved_objective(data).value_and_gradient_at(start)
         with tf.GradientTape() as tape:
             loss = model.compute_loss(*data[:2], model(data[0], training=True), data[2])
         return found, (loss, tape.gradient(loss, variables))
@@ -194,9 +194,9 @@ def test_parts_of_the_batch_change_nothing_and_the_first_rows_give_the_curvature
     def evaluate(rows_at_once: int | None, curvature_rows: int | None, *data: tf.Tensor) -> tuple:
         model.optimizer.rows_at_once = rows_at_once
         model.optimizer.curvature_rows = curvature_rows
-        objective = model._output_objective(*data)
+        objective = model.curved_objective(data)
         loss, gradient = objective.value_and_gradient_at(start)
-        return [loss, *gradient], objective.linearize()(vector, tf.constant(0.0))
+        return [loss, *gradient], objective.linearize().product(vector, tf.constant(0.0))
 
     whole, first = evaluate(None, None, *data), evaluate(None, None, *(one[:2] for one in data))
     found = evaluate(2, 2, *data)
@@ -246,14 +246,14 @@ def test_a_saved_model_goes_on_as_one_that_never_stopped(tmp_path):
 def test_the_rows_are_told_apart_and_some_are_held_out(double_precision):
     model, (x, y, weight) = make("penalty", True)
     model.optimizer.curvature_rows = 2
-    objective = model._output_objective(x, y, weight)
+    objective = model.curved_objective((x, y, weight))
     values = objective.values()
     held_out = objective.held_out(2).value_at(values)
-    expected = model._output_objective(x[2:4], y[2:4], weight[2:4]).value_at(values)
+    expected = model.curved_objective((x[2:4], y[2:4], weight[2:4])).value_at(values)
     np.testing.assert_allclose(held_out, expected, rtol=1e-12)
     squares = [
-        flat(model._output_objective(x[row:row + 1], y[row:row + 1], weight[row:row + 1])
+        flat(model.curved_objective(
+            (x[row:row + 1], y[row:row + 1], weight[row:row + 1]))
              .value_and_gradient_at(values)[1]) ** 2 for row in range(2)]
     np.testing.assert_allclose(
-        flat(objective.rows.mean_squared_gradient_at(values)), np.mean(squares, axis=0),
-        rtol=1e-10)
+        flat(objective.rows.mean_squared_gradient()), np.mean(squares, axis=0), rtol=1e-10)
