@@ -19,6 +19,7 @@ where it was stopped, and does nothing once its row is in the table.
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -155,17 +156,27 @@ def answers(model: models.Transducer, batch: ProblemBatch) -> np.ndarray:
 
 
 class Progress(keras.callbacks.Callback):
-    """Writes figures and a checkpoint after each update, and ends the run.
+    """Writes figures and a checkpoint after each epoch, and ends the run.
 
     Args:
         folder: of the run.
         problem: that is learned.
-        arguments: of the command.
+        arguments: of the command, with `rows`, `minutes` and `most_minibatches`.
+        minibatches_of: gives, of the figures of an epoch, how many minibatches it took.
+        updates: of an epoch.
     """
 
-    def __init__(self, folder: Path, problem: Problem, arguments: argparse.Namespace) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        problem: Problem,
+        arguments: argparse.Namespace,
+        minibatches_of: Callable[[dict[str, float]], float],
+        updates: int = 1,
+    ) -> None:
         super().__init__()
         self.folder, self.problem, self.arguments = folder, problem, arguments
+        self.minibatches_of, self.updates = minibatches_of, updates
         self.validation = validation_set(problem, 10 * arguments.rows)
         self.figures: dict[str, float] = {"updates": 0, "minibatches": 0.0, "seconds": 0.0}
         self.outcome = ""
@@ -195,18 +206,17 @@ class Progress(keras.callbacks.Callback):
         """Counts, evaluates, writes, and decides whether to go on.
 
         Args:
-            epoch: the update's index.
-            logs: figures of the update.
+            epoch: its index.
+            logs: its figures.
         """
         figures = self.figures
-        parts = 1 if self.arguments.problem == "mem5" else GRADIENT_MINIBATCHES
-        figures["updates"] += 1
-        figures["minibatches"] += parts + logs["cg_steps"] + OTHER_PRODUCTS
+        figures["updates"] += self.updates
+        figures["minibatches"] += self.minibatches_of(logs)
         figures["seconds"] = time.time() - self.start
         outputs = answers(self.model, self.validation)
         error = self.problem.zero_one_loss(outputs, self.validation)
-        row = {**figures, "error": error, **{name: logs[name] for name in (
-            "loss", "damping", "reduction_ratio", "cg_steps", "step_length", "gradient_norm")}}
+        row = {**figures, "error": error, **{name: value for name, value in logs.items()
+                                             if not name.endswith("_seconds")}}
         print("  ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
         with written_beside(self.folder / "checkpoint.npz") as path:
             np.savez(path, figures=json.dumps(figures), **{
@@ -237,7 +247,10 @@ def run(arguments: argparse.Namespace, table: ResultTable) -> None:
         return
     problem = PROBLEMS[arguments.problem](num_steps=arguments.num_steps)
     name = "-".join(str(value) for value in key.values())
-    progress = Progress(arguments.checkpoints / name, problem, arguments)
+    parts = 1 if arguments.problem == "mem5" else GRADIENT_MINIBATCHES
+    progress = Progress(
+        arguments.checkpoints / name, problem, arguments,
+        lambda logs: parts + logs["cg_steps"] + OTHER_PRODUCTS)
     model = make_model(problem, arguments)
     progress.resume(model)
     done = progress.figures["updates"]

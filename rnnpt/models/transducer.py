@@ -12,7 +12,7 @@ from rnnpt.heads import Head
 from rnnpt.models._curved import Curved
 from rnnpt.models._recurrence import Recurrence, Tensors
 from rnnpt.models._update import update, with_look_ahead
-from rnnpt.optimizers import CurvatureTraining, CurvedObjective
+from rnnpt.optimizers import CurvatureTraining, CurvedObjective, ReportingOptimizer
 from rnnpt.optimizers.graph_error import plain_errors
 
 Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
@@ -166,7 +166,10 @@ class Transducer(CurvatureTraining):
             loss = self._loss(batch)
             return loss, loss
 
-        return self._log(update(self.optimizer, self.trainable_variables, evaluate, []), batch)
+        logs = self._log(update(self.optimizer, self.trainable_variables, evaluate, []), batch)
+        if isinstance(self.optimizer, ReportingOptimizer):
+            logs |= self.optimizer.figures
+        return logs
 
     def curved_objective(self, data: tuple[tf.Tensor, ...]) -> CurvedObjective:
         """The loss with its curvature.

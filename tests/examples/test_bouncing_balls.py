@@ -1,7 +1,5 @@
 """The example of table 4.1: equal clocks, rows beside the thesis, runs that go on."""
 
-import csv
-import importlib.util
 import itertools
 import sys
 import types
@@ -15,17 +13,13 @@ import pytest
 
 from rnnpt import datasets
 from rnnpt.music.pianoroll_midi import PianoRoll, onsets_of, pianoroll_to_midi
-
-SCRIPT = Path(__file__).parents[2] / "examples" / "bouncing_balls.py"
+from tests.examples.script import load, rows
 
 
 @pytest.fixture
 def example(monkeypatch) -> ModuleType:
     """The example, its sets small, and by its clock a second for every point."""
-    spec = importlib.util.spec_from_file_location("bouncing_balls", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "bouncing_balls", module)
-    spec.loader.exec_module(module)
+    module = load("bouncing_balls")
     monkeypatch.setattr(module, "UPDATES_A_POINT", {"hf": 1, "lstm": 5})
     monkeypatch.setattr(module, "NUM_VALIDATION", 20)
     monkeypatch.setattr(
@@ -40,7 +34,7 @@ def call(example, monkeypatch) -> Callable[..., None]:
     """Runs the example with its tables and checkpoints in a folder."""
     def call_in(folder: Path, *arguments: str) -> None:
         monkeypatch.setattr(sys, "argv", [
-            str(SCRIPT), "--smoke", "--output", str(folder / "table.csv"), "--checkpoints",
+            "bouncing_balls.py", "--smoke", "--output", str(folder / "table.csv"), "--checkpoints",
             str(folder / "runs"), *arguments])
         example.main()
 
@@ -58,12 +52,6 @@ def midi_folder(tmp_path) -> Path:
         (tmp_path / "midi" / f"{number}.mid").write_bytes(
             pianoroll_to_midi(PianoRoll(frames, onsets_of(frames))))
     return tmp_path / "midi"
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    """Returns the rows of a table."""
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.mark.slow

@@ -1,5 +1,3 @@
-import csv
-import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,16 +5,13 @@ from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "deep_autoencoder.py"
+from tests.examples.script import load, rows
 
 
 @pytest.fixture
 def example(monkeypatch) -> ModuleType:
     """The example, its runs with ten points in place of fifty."""
-    spec = importlib.util.spec_from_file_location("deep_autoencoder", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "deep_autoencoder", module)
-    spec.loader.exec_module(module)
+    module = load("deep_autoencoder")
     monkeypatch.setattr(module, "NUM_POINTS", 10)
     return module
 
@@ -26,17 +21,11 @@ def call(example, monkeypatch) -> Callable[..., None]:
     """Runs the example with its tables and checkpoints in a folder."""
     def call_in(folder: Path, *arguments: str) -> None:
         monkeypatch.setattr(sys, "argv", [
-            str(SCRIPT), "--output", str(folder / "table.csv"), "--checkpoints",
+            "deep_autoencoder.py", "--output", str(folder / "table.csv"), "--checkpoints",
             str(folder / "checkpoints"), *arguments])
         example.main()
 
     return call_in
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    """Returns the rows of a table."""
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.mark.slow

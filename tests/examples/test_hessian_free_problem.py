@@ -1,34 +1,30 @@
-"""The example of Hessian-free problems: a stopped run goes on, a finished one is kept."""
+"""The examples of Hessian-free problems: a stopped run goes on, a finished one is kept."""
 
-import csv
-import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rnnpt import datasets
-
-SCRIPT = Path(__file__).parents[2] / "examples" / "hessian_free_problem.py"
+from tests.examples.script import load, rows
 
 
 @pytest.fixture
-def call(monkeypatch, tmp_path):
-    """Runs the example in a toy size, and gives its table."""
-    monkeypatch.syspath_prepend(SCRIPT.parent)
-    spec = importlib.util.spec_from_file_location("hessian_free_problem", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def call(monkeypatch, tmp_path) -> Callable[..., list[dict[str, str]]]:
+    """Runs an example in a toy size, and gives its table."""
     test_set = datasets.Problem.test_set
     monkeypatch.setattr(datasets.Problem, "test_set", lambda problem: test_set(problem, 200))
 
-    def call_with(*arguments: str, folder: str = "one") -> list[dict[str, str]]:
+    def call_with(
+        *arguments: str, example: str = "hessian_free_problem", folder: str = "one"
+    ) -> list[dict[str, str]]:
+        table = tmp_path / folder / "table.csv"
         monkeypatch.setattr(sys, "argv", [
-            str(SCRIPT), "--smoke", "--output", str(tmp_path / folder / "table.csv"),
-            "--checkpoints", str(tmp_path / folder / "runs"), *arguments])
-        module.main()
-        with (tmp_path / folder / "table.csv").open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+            f"{example}.py", "--smoke", "--output", str(table), "--checkpoints",
+            str(tmp_path / folder / "runs"), *arguments])
+        load(example).main()
+        return rows(table)
 
     return call_with
 
@@ -50,3 +46,25 @@ def test_a_stopped_run_goes_on_to_the_end_of_an_unbroken_one(call, capsys):
 def test_the_table_is_drawn(call, tmp_path):
     call("--problem", "mem5", "--no-structural_damping", "--start", "small", "--plot")
     assert (tmp_path / "one" / "table.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("method", ["hessian_free", "adam", "nesterov", "lbfgs", "lstm"])
+def test_every_method_runs_the_race(call, capsys, method):
+    row, = call("--method", method, example="addition_race")
+    assert (row["method"], row["split"], row["seed"]) == (method, "test", "0")
+    assert (row["outcome"] == "failed") == (float(row["minibatches"]) >= 60)
+    capsys.readouterr()
+    assert call("--method", method, example="addition_race") == [row]
+    assert capsys.readouterr().out == "this run is in the table\n"
+
+
+def test_the_race_of_a_search_reads_no_test_set(call, monkeypatch):
+    monkeypatch.delattr(datasets.Problem, "test_set")
+    row, = call("--method", "adam", "--search", "--learning_rate", "0.01", example="addition_race")
+    assert (row["split"], row["seed"], row["learning_rate"]) == ("validation", "100", "0.01")
+
+
+def test_a_rate_is_refused_where_there_is_none(call, capsys):
+    with pytest.raises(SystemExit):
+        call("--method", "lbfgs", "--learning_rate", "0.1", example="addition_race")
+    assert "--learning_rate must be left out for lbfgs" in capsys.readouterr().err

@@ -1,5 +1,4 @@
 import csv
-import importlib
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 
 from rnnpt import cells, datasets, metrics, optimizers
 from rnnpt.experiments.result_table import ResultTable
+from tests.examples.script import load
 
 keras_tuner = pytest.importorskip("keras_tuner")
 ROOT = Path(__file__).parents[2]
@@ -33,15 +33,6 @@ def search() -> ModuleType:
 @pytest.fixture(scope="module")
 def splits() -> datasets.Splits:
     return load("optimizer_ablation").music("noise", None)
-
-
-def load(name: str) -> ModuleType:
-    """The modules of an example stand beside each other."""
-    sys.path.insert(0, str(ROOT / "examples"))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.pop(0)
 
 
 def budget(search: ModuleType, **changes: int) -> object:

@@ -1,7 +1,5 @@
 """The example of the problems of long memory: a stopped run goes on, a finished one is kept."""
 
-import csv
-import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,17 +9,13 @@ import numpy as np
 import pytest
 
 from rnnpt import datasets
-
-SCRIPT = Path(__file__).parents[2] / "examples" / "pathological_problem.py"
+from tests.examples.script import load, rows
 
 
 @pytest.fixture
 def example(monkeypatch) -> ModuleType:
     """The example, its test sets small."""
-    spec = importlib.util.spec_from_file_location("pathological_problem", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "pathological_problem", module)
-    spec.loader.exec_module(module)
+    module = load("pathological_problem")
     monkeypatch.setattr(module, "NUM_VALIDATION_SEQUENCES", 100)
     test_set = datasets.Problem.test_set
     monkeypatch.setattr(datasets.Problem, "test_set", lambda problem: test_set(problem, 200))
@@ -33,17 +27,11 @@ def call(example, monkeypatch) -> Callable[..., None]:
     """Runs the example in a toy size, its table and checkpoints in a folder."""
     def call_in(folder: Path, *arguments: str) -> None:
         monkeypatch.setattr(sys, "argv", [
-            str(SCRIPT), "--smoke", "--seeds", "2", "--batch_size", "20", "--output",
+            "pathological_problem.py", "--smoke", "--seeds", "2", "--batch_size", "20", "--output",
             str(folder / "table.csv"), "--checkpoints", str(folder / "runs"), *arguments])
         example.main()
 
     return call_in
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    """Returns the rows of a table."""
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def without_seconds(row: dict[str, str]) -> dict[str, str]:
