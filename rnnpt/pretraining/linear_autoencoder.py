@@ -1,0 +1,224 @@
+"""Linear autoencoders of sequences, whose best weights are known in closed form.
+
+Source: Pasa and Sperduti, Pre-training of recurrent neural networks via linear autoencoders (2014).
+"""
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from rnnpt.datasets import Sequences
+from rnnpt.pretraining.error import PlanError, check_count
+
+# Rows that are factorised or multiplied at once: what bounds the memory beside the states.
+_ROWS_AT_ONCE = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearAutoencoder:
+    """A linear dynamical system whose state tells the whole sequence so far.
+
+    Equation: y_t = (x_t - mean) input_kernel + y_(t-1) recurrent_kernel, y_0 = 0; and back,
+    x_t = y_t input_kernel' + mean, y_(t-1) = y_t recurrent_kernel'.
+
+    Args:
+        input_kernel: (V, P), the transpose of A.
+        recurrent_kernel: (P, P), the transpose of B.
+        mean: The frame that is taken off (V,).
+        singular_values: Of the states of the data it was fitted to (P,), falling.
+        num_frames: Of these data.
+        lost: Share of the squares of the data's delays that the states do not hold. At full rank it
+            is that of rounding.
+    """
+
+    input_kernel: np.ndarray
+    recurrent_kernel: np.ndarray
+    mean: np.ndarray
+    singular_values: np.ndarray
+    num_frames: int
+    lost: float
+
+    @property
+    def num_units(self) -> int:
+        """P."""
+        return len(self.recurrent_kernel)
+
+    @property
+    def state_size(self) -> float:
+        """The root mean square over the data of the unit that varies most."""
+        return float(self.singular_values[0]) / self.num_frames ** 0.5
+
+    def encode(self, frames: np.ndarray) -> np.ndarray:
+        """Read a sequence.
+
+        Args:
+            frames: (T, V).
+
+        Returns:
+            The states after each frame (T, P).
+        """
+        projected = (frames - self.mean) @ self.input_kernel
+        states = np.empty_like(projected)
+        state = np.zeros(self.num_units)
+        for t, step in enumerate(projected):
+            states[t] = state = step + state @ self.recurrent_kernel
+        return states
+
+    def decode(self, state: np.ndarray, num_steps: int) -> np.ndarray:
+        """Say what a state remembers.
+
+        Args:
+            state: After the last frame (P,).
+            num_steps: T, how far back.
+
+        Returns:
+            The last T frames (T, V), the oldest first.
+        """
+        states = np.empty([num_steps, self.num_units])
+        for t in reversed(range(num_steps)):
+            states[t] = state
+            state = state @ self.recurrent_kernel.T
+        return states @ self.input_kernel.T + self.mean
+
+    def reconstruct(self, frames: np.ndarray) -> np.ndarray:
+        """Read a sequence and say it again, from the last state alone.
+
+        Args:
+            frames: (T, V).
+
+        Returns:
+            (T, V).
+        """
+        return self.decode(self.encode(frames)[-1], len(frames))
+
+
+def fit_linear_autoencoder(
+    sequences: Sequences,
+    num_units: int,
+    delays_at_once: int | None = None,
+    center: bool = True,
+) -> LinearAutoencoder:
+    """Find the weights from a singular value decomposition of the data and all their delays.
+
+    With X the matrix whose row t is [x_t, x_(t-1), ..., x_1, 0, ...] and X = V L U' its truncated
+    decomposition, A is the transpose of the first V rows of U, and B = L^-1 V' S V L, S shifting
+    rows by one step. The delays are taken in slices from the oldest to the newest: M becomes
+    [slice, M U'] and is truncated again. That is exact while `num_units` reaches the rank; below
+    it the squares that are lost in each slice add up to `lost`. The rows of M are read in parts, so
+    that the memory is that of the frames and of one state a frame, whatever the number of delays;
+    rows that begin after a delay have nothing there and cost nothing.
+
+    Args:
+        sequences: The training data.
+        num_units: P, at most the rank of X.
+        delays_at_once: Of a slice; None for about as many columns as units.
+        center: Whether the mean frame is taken off first.
+
+    Returns:
+        The autoencoder.
+
+    Raises:
+        PlanError: If a count is less than 1, the data never vary, or `num_units` is above the rank.
+    """
+    check_count("num_units", num_units)
+    frames = np.concatenate(sequences.sequences).astype(np.float64)
+    mean = frames.mean(axis=0) if center else np.zeros(frames.shape[1])
+    frames -= mean
+    if not np.abs(frames).max() > 0:
+        raise PlanError("`sequences` must vary. Received: one frame that stays. Pass other data.")
+    width = frames.shape[1]
+    delays_at_once = delays_at_once or max(1, num_units // width)
+    check_count("delays_at_once", delays_at_once)
+    rows = _Rows.of(frames, [len(sequence) for sequence in sequences.sequences])
+    states, lost = np.zeros([len(frames), 0]), 0.0
+    for first in reversed(range(0, rows.num_delays, delays_at_once)):
+        last = min(first + delays_at_once, rows.num_delays)
+        values, vectors = _decompose(rows, states, first, last)
+        lost += float(np.square(values[num_units:]).sum())
+        states = rows.reduced(states, first, last, vectors[:num_units].T)
+    values = values[:num_units]
+    if len(values) < num_units:
+        raise PlanError(
+            "`num_units` must be at most the rank of the data and their delays. Received: "
+            f"num_units={num_units}, rank {len(values)}. Pass num_units={len(values)} or less.")
+    recurrent = rows.shifted_product(states) / np.square(values)
+    # The newest delay, none, is the first of the last slice.
+    return LinearAutoencoder(
+        vectors[:num_units, :width].T.copy(), recurrent, mean, values, len(frames),
+        lost / float(np.square(frames).sum(axis=1) @ rows.num_readers))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """The rows of X, those with the longest past first.
+
+    Args:
+        frames: All frames (N, V), a piece after the other.
+        order: The frame that each row ends with (N,).
+        past: How many frames of its piece come before it (N,), falling.
+        num_readers: In how many rows each frame (N,) stands.
+    """
+
+    frames: np.ndarray
+    order: np.ndarray
+    past: np.ndarray
+    num_readers: np.ndarray
+
+    @classmethod
+    def of(cls, frames: np.ndarray, lengths: list[int]) -> "_Rows":
+        past = np.concatenate([np.arange(length) for length in lengths])
+        left = np.concatenate([np.arange(length, 0, -1) for length in lengths])
+        order = np.argsort(-past, kind="stable")
+        return cls(frames, order, past[order], left)
+
+    @property
+    def num_delays(self) -> int:
+        """Of the longest past, the frame itself counted."""
+        return int(self.past[0]) + 1
+
+    def parts(
+        self, states: np.ndarray, first: int, last: int
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """[slice, states] of the rows that reach as far back as `first`, some rows at a time."""
+        num_rows = int(np.searchsorted(-self.past, -first, side="right"))
+        delays = np.arange(first, last)
+        for start in range(0, num_rows, _ROWS_AT_ONCE):
+            rows = slice(start, min(start + _ROWS_AT_ONCE, num_rows))
+            reached = self.past[rows, None] >= delays
+            block = self.frames[np.where(reached, self.order[rows, None] - delays, 0)]
+            block[~reached] = 0
+            yield rows, np.concatenate([block.reshape(len(block), -1), states[rows]], axis=1)
+
+    def reduced(
+        self, states: np.ndarray, first: int, last: int, vectors: np.ndarray
+    ) -> np.ndarray:
+        """[slice, states] times vectors; rows that do not reach so far stay 0."""
+        found = np.zeros([len(self.frames), vectors.shape[1]])
+        for rows, part in self.parts(states, first, last):
+            found[rows] = part @ vectors
+        return found
+
+    def shifted_product(self, states: np.ndarray) -> np.ndarray:
+        """The sum over steps of y_(t-1) y_t' (P, P)."""
+        place = np.empty_like(self.order)
+        place[self.order] = np.arange(len(self.order))
+        total = np.zeros([states.shape[1]] * 2)
+        num_later = int(np.searchsorted(-self.past, 0, side="left"))
+        for start in range(0, num_later, _ROWS_AT_ONCE):
+            rows = slice(start, min(start + _ROWS_AT_ONCE, num_later))
+            total += states[place[self.order[rows] - 1]].T @ states[rows]
+        return total
+
+
+def _decompose(
+    rows: _Rows, states: np.ndarray, first: int, last: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Singular values without those of rounding, right singular vectors of [slice, states]."""
+    # Part by part a triangle takes the place of its rows: it has the same values and vectors.
+    triangle = np.zeros([0, (last - first) * rows.frames.shape[1] + states.shape[1]])
+    for _, part in rows.parts(states, first, last):
+        triangle = np.asarray(np.linalg.qr(np.concatenate([triangle, part]), mode="r"))
+    _, values, vectors = np.linalg.svd(triangle, full_matrices=False)
+    size = max(len(rows.frames), triangle.shape[1])
+    kept = values > size * np.finfo(values.dtype).eps * values[0]
+    return values[kept], vectors[kept]

@@ -1,0 +1,173 @@
+"""A recurrent network that begins as a linear autoencoder of its training data.
+
+Source: Pasa and Sperduti, Pre-training of recurrent neural networks via linear autoencoders (2014).
+"""
+from typing import Any
+
+import keras
+import numpy as np
+import scipy.optimize
+import tensorflow as tf
+from scipy.special import expit, logit
+
+from rnnpt.cells import KerasCell, unroll
+from rnnpt.datasets import Sequences
+from rnnpt.heads import BernoulliHead, GaussianHead
+from rnnpt.pretraining.error import PlanError
+from rnnpt.pretraining.linear_autoencoder import LinearAutoencoder
+
+# A rectifier lets half of the numbers through: a unit of each sign keeps all of them.
+_UNITS_A_STATE = {"tanh": 1, "linear": 1, "relu": 2}
+_READOUTS = ("logistic", "least_squares")
+# Probabilities that least squares takes notes and rests for, whose log-odds are finite.
+_REST, _NOTE = 0.05, 0.95
+
+
+def initialize_recurrence(
+    cell: keras.Layer, autoencoder: LinearAutoencoder, state_size: float = 0.5
+) -> None:
+    """Put a linear autoencoder into a cell.
+
+    The units that it needs come first. Where the cell has more, these keep their weights: they hear
+    the others and are not heard by them. Of a tanh the states are made so small that it is all but
+    linear; linear units and rectifiers take any size, a rectifier a unit for each sign.
+
+    Equation: kernel = c A', recurrent kernel = B', bias = -c A mean, initial state 0; the states
+    are c times those of the autoencoder.
+
+    Args:
+        cell: `SimpleCell`, or any other with a kernel (V, H), a recurrent kernel (H, H), a bias
+            and tanh, relu or linear units; built.
+        autoencoder: of frames of V columns.
+        state_size: the root mean square over the data of the unit that varies most.
+
+    Raises:
+        PlanError: if the cell lacks one of these weights, has other units, or is of another size;
+            or if `state_size` is not positive.
+    """
+    if not state_size > 0:
+        raise PlanError(f"`state_size` must be positive. Received: state_size={state_size}. Pass "
+                        "0.5, or less for a tanh that is more linear.")
+    inner = cell.cell if isinstance(cell, KerasCell) else cell
+    name = type(inner).__name__
+    missing = [weight for weight in ("kernel", "recurrent_kernel", "bias")
+               if getattr(inner, weight, None) is None]
+    if missing:
+        raise PlanError(f"`cell` must have a {missing[0]}. Received: {name} without one. Pass a "
+                        "SimpleCell that is built.")
+    num_visible, num_hidden = inner.kernel.shape
+    if inner.recurrent_kernel.shape != (num_hidden, num_hidden):
+        raise PlanError("`cell` must have a recurrent kernel as high as wide. Received: "
+                        f"{tuple(inner.recurrent_kernel.shape)} in {name}. Take a SimpleCell.")
+    activation = keras.activations.serialize(getattr(inner, "activation", None))
+    if activation not in _UNITS_A_STATE:
+        raise PlanError(f"`cell` must have units of {', '.join(_UNITS_A_STATE)}. Received: "
+                        f"{activation}. Take another activation.")
+    units_a_state, width = _UNITS_A_STATE[activation], len(autoencoder.input_kernel)
+    units = units_a_state * autoencoder.num_units
+    if num_visible != width or num_hidden < units:
+        raise PlanError(f"`cell` must take {width} columns and have {units} units or more. "
+                        f"Received: {num_visible} and {num_hidden}. Fit the autoencoder to the "
+                        f"same data with {num_hidden // units_a_state} units or fewer.")
+    scale = state_size / autoencoder.state_size
+    signs = np.array([1.0, -1.0])[:units_a_state]
+    own = scale * np.kron(signs, autoencoder.input_kernel)
+    kernel, recurrent, bias = (np.array(weight) for weight in (
+        inner.kernel, inner.recurrent_kernel, inner.bias))
+    kernel[:, :units] = own
+    recurrent[:units, :units] = np.kron(np.outer(signs, signs), autoencoder.recurrent_kernel)
+    recurrent[units:, :units] = 0
+    bias[:units] = -autoencoder.mean @ own
+    for variable, value in (
+            (inner.kernel, kernel), (inner.recurrent_kernel, recurrent), (inner.bias, bias)):
+        variable.assign(value)
+    for state in getattr(cell, "initial_state", []):
+        state.assign(np.concatenate([np.zeros(units), np.array(state)[units:]]))
+
+
+def fit_readout(
+    model: keras.Model, sequences: Sequences, method: str = "logistic", penalty: float = 1e-3,
+    max_iterations: int = 200,
+) -> float:
+    """Fit a model's readout to its states, which stay.
+
+    "logistic" minimises the cross-entropy by L-BFGS; "least_squares" solves for log-odds of 0.05
+    and 0.95 in the place of rests and notes, or for the frames themselves under a `GaussianHead`.
+
+    Equation: the mean over frames of the loss + penalty |kernel|^2 / 2.
+
+    Args:
+        model: a built `SequenceModel` with a `BernoulliHead`, or a `GaussianHead` that learns no
+            variance.
+        sequences: the training data.
+        method: "logistic" or "least_squares".
+        penalty: on the kernel.
+        max_iterations: of "logistic".
+
+    Returns:
+        The mean loss of a frame after it: nats, or half the squared error.
+
+    Raises:
+        PlanError: if the head or the method is another one, or `penalty` is not positive.
+    """
+    head, is_gaussian = model.head, isinstance(model.head, GaussianHead)
+    if not isinstance(head, BernoulliHead) and not (is_gaussian and not head.learn_variance):
+        raise PlanError("`model` must have a BernoulliHead or a GaussianHead that learns no "
+                        f"variance. Received: {type(head).__name__}. Train its readout instead.")
+    if method not in _READOUTS or (is_gaussian and method == "logistic"):
+        raise PlanError(f"`method` must be one of {_READOUTS}, least_squares with a GaussianHead. "
+                        f"Received: method={method!r}. Pass 'least_squares'.")
+    if not penalty > 0:
+        raise PlanError(f"`penalty` must be positive. Received: penalty={penalty}. Pass 1e-3.")
+    states, frames = _states(model, sequences)
+    if is_gaussian:
+        weights = _least_squares(states, frames, penalty)
+        loss = float(np.square(states @ weights - frames).sum(axis=1).mean() / 2)
+    else:
+        share = np.clip(frames.mean(axis=0), _REST, _NOTE)
+        weights = np.concatenate([np.zeros([states.shape[1] - 1, len(share)]), logit(share)[None]])
+        if method == "least_squares":
+            weights = _least_squares(states, logit(np.where(frames > 0.5, _NOTE, _REST)), penalty)
+        else:
+            weights = scipy.optimize.minimize(
+                _cross_entropy, weights.ravel(), (states, frames, penalty), "L-BFGS-B", jac=True,
+                options={"maxiter": max_iterations}).x.reshape(weights.shape)
+        loss = _cross_entropy(weights.ravel(), states, frames, 0.0)[0]
+    model.readout.kernel.assign(weights[:-1])
+    model.readout.bias.assign(weights[-1])
+    return loss
+
+
+def _states(model: keras.Model, sequences: Sequences) -> tuple[np.ndarray, np.ndarray]:
+    """The cell's outputs before each frame with a one beside them (N, H + 1), and the frames."""
+    dtype = model.compute_dtype
+
+    @tf.function(reduce_retracing=True)
+    def outputs_of(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        frames = tf.cast(batch["frames"], dtype)
+        outputs, _ = unroll(
+            model.cell, frames, model.initial_state(tf.shape(frames)[0]), batch["mask"])
+        return tuple(tf.boolean_mask(each, batch["mask"]) for each in (outputs, frames))
+
+    found = [[np.array(each, np.float64) for each in outputs_of(batch)]
+             for batch in sequences.pieces(16)]
+    states, frames = (np.concatenate(each) for each in zip(*found))
+    return np.concatenate([states, np.ones([len(states), 1])], axis=1), frames
+
+
+def _least_squares(states: np.ndarray, targets: np.ndarray, penalty: float) -> np.ndarray:
+    ridge = np.full(states.shape[1], penalty * len(states))
+    ridge[-1] = 0
+    return np.linalg.solve(states.T @ states + np.diag(ridge), states.T @ targets)
+
+
+def _cross_entropy(
+    weights: np.ndarray, states: np.ndarray, frames: np.ndarray, penalty: float
+) -> tuple[float, np.ndarray]:
+    """The objective and its gradient, both by way of one vector of weights."""
+    matrix = weights.reshape(states.shape[1], -1)
+    logits = states @ matrix
+    kernel = np.concatenate([matrix[:-1], np.zeros_like(matrix[:1])])
+    loss: Any = (np.logaddexp(0, logits) - frames * logits).sum() / len(frames)
+    slopes = states.T @ (expit(logits) - frames) / len(frames)
+    return float(loss + penalty * np.square(kernel).sum() / 2), (slopes + penalty * kernel).ravel()
