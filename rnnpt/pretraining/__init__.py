@@ -1,10 +1,10 @@
 """Pre-training: plans of phases, their runner, what makes the data of a first phase, and starts."""
 from rnnpt.pretraining.error import DivergenceError, PlanError, RunFolderError, TrainingInterrupted
 from rnnpt.pretraining.hmm import HMM, FittedHMM, fit_hmm
-from rnnpt.pretraining.linear_autoencoder import LinearAutoencoder, fit_linear_autoencoder
+from rnnpt.pretraining.linear_autoencoder import FittedAutoencoder, fit_linear_autoencoder
 from rnnpt.pretraining.linear_start import fit_readout, initialize_recurrence
 from rnnpt.pretraining.plan import Phase, PlanResult, run_plan
 
-__all__ = ["HMM", "DivergenceError", "FittedHMM", "LinearAutoencoder", "Phase", "PlanError",
+__all__ = ["HMM", "DivergenceError", "FittedAutoencoder", "FittedHMM", "Phase", "PlanError",
            "PlanResult", "RunFolderError", "TrainingInterrupted", "fit_hmm",
            "fit_linear_autoencoder", "fit_readout", "initialize_recurrence", "run_plan"]

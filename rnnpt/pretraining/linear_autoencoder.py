@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from rnnpt import models
 from rnnpt.datasets import Sequences
 from rnnpt.pretraining.error import PlanError, check_count
 
@@ -15,7 +16,7 @@ _ROWS_AT_ONCE = 8192
 
 
 @dataclasses.dataclass(frozen=True)
-class LinearAutoencoder:
+class FittedAutoencoder:
     """A linear dynamical system whose state tells the whole sequence so far.
 
     Equation: y_t = (x_t - mean) input_kernel + y_(t-1) recurrent_kernel, y_0 = 0; and back,
@@ -91,13 +92,24 @@ class LinearAutoencoder:
         """
         return self.decode(self.encode(frames)[-1], len(frames))
 
+    def model(self) -> models.LinearAutoencoder:
+        """The same as a Keras model, for batches.
+
+        Returns:
+            It, with these weights.
+        """
+        model = models.LinearAutoencoder(self.num_units)
+        model.build((None, None, len(self.input_kernel)))
+        model.set_weights([self.input_kernel, self.recurrent_kernel, self.mean])
+        return model
+
 
 def fit_linear_autoencoder(
     sequences: Sequences,
     num_units: int,
     delays_at_once: int | None = None,
     center: bool = True,
-) -> LinearAutoencoder:
+) -> FittedAutoencoder:
     """Find the weights from a singular value decomposition of the data and all their delays.
 
     With X the matrix whose row t is [x_t, x_(t-1), ..., x_1, 0, ...] and X = V L U' its truncated
@@ -143,7 +155,7 @@ def fit_linear_autoencoder(
             f"num_units={num_units}, rank {len(values)}. Pass num_units={len(values)} or less.")
     recurrent = rows.shifted_product(states) / np.square(values)
     # The newest delay, none, is the first of the last slice.
-    return LinearAutoencoder(
+    return FittedAutoencoder(
         vectors[:num_units, :width].T.copy(), recurrent, mean, values, len(frames),
         lost / float(np.square(frames).sum(axis=1) @ rows.num_readers))
 

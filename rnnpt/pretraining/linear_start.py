@@ -14,7 +14,7 @@ from rnnpt.cells import KerasCell, unroll
 from rnnpt.datasets import Sequences
 from rnnpt.heads import BernoulliHead, GaussianHead
 from rnnpt.pretraining.error import PlanError
-from rnnpt.pretraining.linear_autoencoder import LinearAutoencoder
+from rnnpt.pretraining.linear_autoencoder import FittedAutoencoder
 
 # A rectifier lets half of the numbers through: a unit of each sign keeps all of them.
 _UNITS_A_STATE = {"tanh": 1, "linear": 1, "relu": 2}
@@ -24,7 +24,7 @@ _REST, _NOTE = 0.05, 0.95
 
 
 def initialize_recurrence(
-    cell: keras.Layer, autoencoder: LinearAutoencoder, state_size: float = 0.5
+    cell: keras.Layer, autoencoder: FittedAutoencoder, state_size: float = 0.5
 ) -> None:
     """Put a linear autoencoder into a cell.
 
