@@ -86,7 +86,7 @@ def initialize_recurrence(
 
 
 def fit_readout(
-    model: keras.Model, sequences: Sequences, method: str = "logistic", penalty: float = 1e-3,
+    model: keras.Model, sequences: Sequences, method: str = "logistic", penalty: float = 1e-4,
     max_iterations: int = 200,
 ) -> float:
     """Fit a model's readout to its states, which stay.
@@ -118,7 +118,7 @@ def fit_readout(
         raise PlanError(f"`method` must be one of {_READOUTS}, least_squares with a GaussianHead. "
                         f"Received: method={method!r}. Pass 'least_squares'.")
     if not penalty > 0:
-        raise PlanError(f"`penalty` must be positive. Received: penalty={penalty}. Pass 1e-3.")
+        raise PlanError(f"`penalty` must be positive. Received: penalty={penalty}. Pass 1e-4.")
     states, frames = _states(model, sequences)
     if is_gaussian:
         weights = _least_squares(states, frames, penalty)

@@ -1,0 +1,21 @@
+"""Endless data sets leave a process free to end."""
+
+import subprocess
+import sys
+import textwrap
+
+
+def test_a_process_ends_while_a_batch_is_drawn():
+    # Draws of a second, in which NumPy gives the interpreter's lock away and wants it back.
+    code = textwrap.dedent("""
+        import time
+        from rnnpt import datasets
+
+        batches = iter(datasets.RandomPermutation(num_steps=50).batches(10_000, seed=0))
+        next(batches)
+        time.sleep(0.2)
+        print("the next one is being drawn")
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "the next one is being drawn\n"
