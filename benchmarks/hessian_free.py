@@ -236,8 +236,9 @@ def compare_replicas(num_steps: int, rounds: int, strategy: tf.distribute.Strate
     with strategy.scope():
         _, several = make_update(num_steps)
     seconds = take_turns({"one device": one, "several": several}, rounds)
-    print(f"\nT = {num_steps}: an update of {CG_STEPS} steps takes {seconds['one device']:.2f} s on "
-          f"one, {seconds['several']:.2f} s on {strategy.num_replicas_in_sync} devices")
+    print(f"\nT = {num_steps}: an update of {CG_STEPS} steps takes "
+          f"{seconds['one device']:.2f} s on one, {seconds['several']:.2f} s on "
+          f"{strategy.num_replicas_in_sync} devices")
 
 
 def all_devices() -> tf.distribute.Strategy:
