@@ -20,6 +20,7 @@ from tqdm import tqdm
 from rnnpt.datasets import Sequences
 from rnnpt.optimizers import NonFiniteLossError, StopAtNonFiniteLoss
 from rnnpt.pretraining.error import DivergenceError, PlanError, TrainingInterrupted, check_count
+from rnnpt.pretraining.part import PARTS, part_of
 from rnnpt.pretraining.record import Progress, Row, RunFolder, identify
 
 Source = Callable[[], Sequences]
@@ -41,9 +42,11 @@ class Phase:
         patience: Epochs without a better validation log-likelihood after which the phase ends and
             its best weights come back; None trains all epochs and keeps the last weights.
         recipe: How its data are made, for the record; a run with another recipe is another run.
+        part: What is trained: "model", or "frames" or "recurrence" of it (see `part_of`).
 
     Raises:
-        PlanError: If a count is less than 1, or `optimizer` is no Keras optimizer.
+        PlanError: If a count is less than 1, `optimizer` is no Keras optimizer, or there is no such
+            part.
 
     Example:
         >>> import keras
@@ -60,8 +63,12 @@ class Phase:
     segment_length: int = 100
     patience: int | None = None
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
+    part: str = "model"
 
     def __post_init__(self) -> None:
+        if self.part not in PARTS:
+            raise PlanError(f"`part` must be one of {', '.join(PARTS)}. Received: "
+                            f"part={self.part!r}. Pass 'model' for the whole.")
         for name in ("epochs", "batch_size", "segment_length"):
             check_count(name, getattr(self, name))
         if self.patience is not None:
@@ -167,15 +174,16 @@ class _Run:
     def train(self, phase: Phase) -> None:
         """Carry out what is left of a phase."""
         if not self._is_over(phase):
-            self.model.compile(optimizer=phase.new_optimizer())
-            self.model.optimizer.build(self.model.trainable_variables)
-            if self.state.optimizer:
-                _assign(self.model.optimizer.variables, self.state.optimizer)
-            with self._interruptible(phase), self._bar(phase) as bar:
-                while not self._is_over(phase):
-                    self._train_epoch(phase)
-                    bar.set_postfix_str(_figures(self.state), refresh=False)
-                    bar.update()
+            with part_of(self.model, phase.part) as (part, put_back):
+                part.compile(optimizer=phase.new_optimizer())
+                part.optimizer.build(part.trainable_variables)
+                if self.state.optimizer:
+                    _assign(part.optimizer.variables, self.state.optimizer)
+                with self._interruptible(phase), self._bar(phase) as bar:
+                    while not self._is_over(phase):
+                        self._train_epoch(phase, part, put_back)
+                        bar.set_postfix_str(_figures(self.state), refresh=False)
+                        bar.update()
             if not self.bars:
                 print(f"{phase.name}: epoch {self.state.epoch}, {_figures(self.state)}", flush=True)
         if phase.patience is not None:
@@ -185,36 +193,39 @@ class _Run:
         is_patience_over = phase.patience is not None and self.state.waited >= phase.patience
         return self.state.epoch >= phase.epochs or is_patience_over
 
-    def _train_epoch(self, phase: Phase) -> None:
-        state, model, began = self.state, self.model, time.perf_counter()
+    def _train_epoch(
+        self, phase: Phase, part: keras.Model, put_back: Callable[[], None]
+    ) -> None:
+        state, began = self.state, time.perf_counter()
         seed = int(np.random.SeedSequence([self.seed, state.phase]).generate_state(1)[0])
         batches = self.sequences(phase).segments(
             phase.segment_length, phase.batch_size, seed=seed, first_epoch=state.epoch)
         try:
-            logs = model.fit(batches, validation_data=self.validation, initial_epoch=state.epoch,
-                             epochs=state.epoch + 1, shuffle=False, verbose=0,
-                             callbacks=[StopAtNonFiniteLoss()]).history
+            logs = part.fit(batches, validation_data=self.validation, initial_epoch=state.epoch,
+                            epochs=state.epoch + 1, shuffle=False, verbose=0,
+                            callbacks=[StopAtNonFiniteLoss()]).history
         except NonFiniteLossError as error:
             where = f"step {state.updates + error.step}, batch {error.batch} of "
             raise self._divergence("loss", error.value, phase, where) from error
         row: Row = {"phase": phase.name, "epoch": state.epoch + 1,
-                    "updates": state.updates + int(model.optimizer.iterations),
+                    "updates": state.updates + int(part.optimizer.iterations),
                     "seconds": time.perf_counter() - began}
         for name in sorted(logs, key=lambda name: (name.startswith("val_"), "loss" not in name)):
             row[name] = float(logs[name][-1])
             if not math.isfinite(row[name]):
                 raise self._divergence(name, row[name], phase)
-        for variable in model.trainable_variables:
+        for variable in part.trainable_variables:
             # No loss has seen the last batch's update.
             values = np.array(variable)
             if not np.isfinite(values).all():
                 wrong = float(values[~np.isfinite(values)][0])
                 raise self._divergence(variable.path, wrong, phase)
-        is_best = state.add(row, row.get("val_log_likelihood"), _values(model.variables),
-                            _values(model.optimizer.variables))
+        put_back()
+        is_best = state.add(row, row.get("val_log_likelihood"), _values(self.model.variables),
+                            _values(part.optimizer.variables))
         if self.folder is not None:
             if is_best and phase is self.phases[-1]:
-                self.folder.save_best(model)
+                self.folder.save_best(self.model)
             self.folder.save(state)
 
     def _divergence(
