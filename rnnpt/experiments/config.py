@@ -92,6 +92,23 @@ class FitConfig(PhaseConfig):
 
 
 @dataclasses.dataclass(frozen=True)
+class PretrainConfig(PhaseConfig):
+    """What comes before the phase on the data.
+
+    It has all that `PhaseConfig` has; with 0 epochs "hmm" and "parts" are left out.
+
+    Args:
+        schedule: "hmm" for sequences drawn from a hidden Markov model; "parts" for single frames
+            and then the recurrence by itself; "linear" for a start as a linear autoencoder of the
+            data, with a readout that fits it, which takes no epochs.
+        frame_epochs: Of "parts", passes over the single frames.
+    """
+
+    schedule: Literal["hmm", "parts", "linear"] = "hmm"
+    frame_epochs: int = 20
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
     """How the table is measured.
 
@@ -119,9 +136,9 @@ class ExperimentConfig:
     Args:
         data: Which music, a name that `rnnpt data list` shows; "midi_folder:PATH" for own files.
         model: Which model.
-        pretrain: The phase on sequences drawn from the hidden Markov model.
+        pretrain: What comes before it.
         fit: The phase on the data.
-        hmm: The hidden Markov model, where `pretrain` has epochs.
+        hmm: The hidden Markov model of `pretrain`.
         evaluation: How the table is measured.
         seed: Of weights, batches and every draw.
     """
@@ -129,7 +146,7 @@ class ExperimentConfig:
     data: str
     model: ModelConfig
     fit: FitConfig
-    pretrain: PhaseConfig = PhaseConfig(epochs=0)
+    pretrain: PretrainConfig = PretrainConfig(epochs=0)
     hmm: HMMConfig = HMMConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     seed: int = 0
@@ -200,7 +217,7 @@ CONFIGS = {
         data="chorales",
         model=RNNRBMConfig(),
         hmm=HMMConfig(num_states=25, num_sequences=500),
-        pretrain=PhaseConfig(epochs=10, learning_rate=0.01, weight_decay=0.15, batch_size=8),
+        pretrain=PretrainConfig(epochs=10, learning_rate=0.01, weight_decay=0.15, batch_size=8),
         fit=dataclasses.replace(_JSB_RBM_FIT, epochs=60, patience=60),
     ),
 }

@@ -29,13 +29,21 @@ def train(
     Returns:
         The history of all phases and the best epoch.
     """
+    model = build_model(config.model, config.seed)
     phases = [_fit_phase(config.fit, splits.train)]
     sources = {"train": lambda: splits.train}
-    if config.pretrain.epochs:
+    before = config.pretrain
+    if before.schedule == "linear":
+        model.build_for(splits.train.num_visible)
+        pretraining.start_linearly(model, splits.train)
+    elif before.epochs and before.schedule == "parts":
+        parts = _parts(config)
+        phases = [*_with_patience(parts.phases(), before.patience), *phases]
+        sources |= parts.sources(splits.train)
+    elif before.epochs:
         hmm = _hmm(config)
-        phases.insert(0, dataclasses.replace(hmm.phase(), patience=config.pretrain.patience))
+        phases = [*_with_patience([hmm.phase()], before.patience), *phases]
         sources["hmm"] = hmm.source(splits.train, cache=run_dir / "hmm.npz")
-    model = build_model(config.model, config.seed)
     return pretraining.run_plan(
         model, phases, sources, splits.valid, config.seed, run_dir, progress
     )
@@ -105,6 +113,27 @@ def _hmm(config: ExperimentConfig) -> pretraining.HMM:
         max_iterations=config.hmm.max_iterations,
         seed=config.seed,
     )
+
+
+def _parts(config: ExperimentConfig) -> pretraining.SeparateParts:
+    """Returns the phases on single frames and of the recurrence by itself."""
+    before = config.pretrain
+    return pretraining.SeparateParts(
+        frame_epochs=before.frame_epochs,
+        epochs=before.epochs,
+        frame_optimizer=_optimizer(before, before.learning_rate),
+        optimizer=_optimizer(before, before.learning_rate),
+        batch_size=before.batch_size,
+        segment_length=before.segment_length,
+        seed=config.seed,
+    )
+
+
+def _with_patience(
+    phases: list[pretraining.Phase], patience: int | None
+) -> list[pretraining.Phase]:
+    """Returns the phases, each to end after so many epochs without a better one."""
+    return [dataclasses.replace(phase, patience=patience) for phase in phases]
 
 
 def _optimizer(

@@ -14,7 +14,8 @@ from rnnpt.cells import KerasCell, unroll
 from rnnpt.datasets import Sequences
 from rnnpt.heads import BernoulliHead, GaussianHead
 from rnnpt.pretraining.error import PlanError
-from rnnpt.pretraining.linear_autoencoder import FittedAutoencoder
+from rnnpt.pretraining.linear_autoencoder import FittedAutoencoder, fit_linear_autoencoder
+from rnnpt.pretraining.part import part_of
 
 # A rectifier lets half of the numbers through: a unit of each sign keeps all of them.
 _UNITS_A_STATE = {"tanh": 1, "linear": 1, "relu": 2}
@@ -83,6 +84,39 @@ def initialize_recurrence(
         variable.assign(value)
     for state in getattr(cell, "initial_state", []):
         state.assign(np.concatenate([np.zeros(units), np.array(state)[units:]]))
+
+
+def start_linearly(
+    model: keras.Model, sequences: Sequences, state_size: float = 0.5, penalty: float = 1e-4
+) -> FittedAutoencoder:
+    """Begin as the linear autoencoder of the training data that has as many units as the cell.
+
+    The visible biases follow from the states by logistic regression, or by least squares where the
+    visible units are Gaussian; all else of the head and its readout stays.
+
+    Args:
+        model: A built `SequenceModel`, whose cell is as of `initialize_recurrence` and whose head
+            has visible biases, such as an RNN-RBM.
+        sequences: The training data.
+        state_size: As of `initialize_recurrence`.
+        penalty: As of `fit_readout`.
+
+    Returns:
+        The autoencoder.
+
+    Raises:
+        PlanError: If the model is not of this kind, or the data have fewer dimensions than the cell
+            has units.
+    """
+    with part_of(model, "recurrence") as (part, put_back):
+        activation = getattr(model.cell, "activation", None)
+        pairs = _UNITS_A_STATE.get(keras.activations.serialize(activation), 1)
+        autoencoder = fit_linear_autoencoder(sequences, model.cell.output_size // pairs)
+        initialize_recurrence(model.cell, autoencoder, state_size)
+        is_gaussian = isinstance(part.head, GaussianHead)
+        fit_readout(part, sequences, "least_squares" if is_gaussian else "logistic", penalty)
+        put_back()
+    return autoencoder
 
 
 def fit_readout(

@@ -55,6 +55,22 @@ def test_pretraining_comes_first_on_drawn_sequences(tmp_path):
     assert (tmp_path / "hmm.npz").is_file()
 
 
+def test_pretraining_may_train_the_parts_by_themselves(tmp_path):
+    result = train(tmp_path, "rnn_rbm_chorales", [
+        *RBM, "pretrain.schedule=parts", "pretrain.frame_epochs=1"])
+    assert [row["phase"] for row in result.history] == [
+        "frames", "recurrence", "recurrence", "fit", "fit"]
+
+
+def test_a_run_may_begin_as_a_linear_autoencoder(tmp_path):
+    def first_loss(*assignments):
+        history = train(tmp_path / str(len(assignments)), assignments=[
+            *RNN, "fit.learning_rate=1e-6", *assignments]).history
+        return history[0]["loss"]
+
+    assert first_loss("pretrain.schedule=linear") < first_loss() - 0.1
+
+
 def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(tmp_path, monkeypatch):
     train(tmp_path / "whole", "rnn_rbm_chorales", RBM)
     fit, calls = models.RNNRBM.fit, []

@@ -7,7 +7,13 @@ import tensorflow as tf
 
 from rnnpt import cells, heads, models
 from rnnpt.datasets import Sequences
-from rnnpt.pretraining import PlanError, fit_linear_autoencoder, fit_readout, initialize_recurrence
+from rnnpt.pretraining import (
+    PlanError,
+    fit_linear_autoencoder,
+    fit_readout,
+    initialize_recurrence,
+    start_linearly,
+)
 
 NUM_UNITS = 4
 
@@ -117,6 +123,29 @@ def test_least_squares_solve_for_the_frames_of_a_gaussian(double_precision, data
     frames = np.concatenate(data.sequences).astype(np.float64)
     expected, *_ = np.linalg.lstsq(np.pad(states, [(0, 0), (0, 1)], constant_values=1), frames)
     np.testing.assert_allclose(readout_of(model), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation, units", [("tanh", 4), ("relu", 9)])
+def test_an_rnn_rbm_begins_as_one_and_keeps_its_head(data, activation, units):
+    model = models.RNNRBM(5, units, activation=activation)
+    model.build_for(3)
+    before = [np.array(weight) for weight in (
+        model.head.kernel, model.readout.kernel, model.readout.bias)]
+    autoencoder = start_linearly(model, data)
+    assert autoencoder.num_units == NUM_UNITS
+    alone = models.SequenceModel(cells.SimpleCell(units, activation), heads.BernoulliHead())
+    alone.build_for(3)
+    initialize_recurrence(alone.cell, autoencoder)
+    if units == NUM_UNITS:
+        fit_readout(alone, data)
+        np.testing.assert_allclose(
+            np.array(model.readout.kernel)[:, :3], np.array(alone.readout.kernel), atol=1e-3)
+    after = [np.array(weight) for weight in (
+        model.head.kernel, model.readout.kernel, model.readout.bias)]
+    np.testing.assert_array_equal(after[0], before[0])
+    for one, other in zip(before[1:], after[1:]):
+        np.testing.assert_array_equal(one[..., 3:], other[..., 3:])
+        assert (one[..., :3] != other[..., :3]).all()
 
 
 @pytest.mark.parametrize("make, message", [
