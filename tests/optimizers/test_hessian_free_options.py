@@ -75,7 +75,7 @@ def test_an_argument_out_of_its_range_is_told(wrong, error, words):
 
 def test_squares_and_held_out_loss_are_those_of_single_sequences():
     model = make_model(optimizer := Recorder(curvature_rows=3))
-    Curved(model, ROWS).update(optimizer)
+    optimizer.minimize(Curved(model, ROWS).objective(optimizer))
 
     def objective_of(rows: slice) -> optimizers.Objective:
         return Curved(model, tuple(each[rows] for each in ROWS))._objective(
@@ -145,7 +145,8 @@ def test_an_objective_of_no_single_sequences_is_told(option):
     variable = keras.Variable([1.0, 2.0])
     objective = optimizers.Objective([variable], lambda: tf.reduce_sum(variable.value ** 2))
     curved = optimizers.CurvedObjective(
-        objective, objective, lambda: lambda vector, _: [2 * part for part in vector])
+        objective, objective, lambda kept: optimizers.Linearized(
+            lambda vector, _: [2 * part for part in vector], kept))
     with pytest.raises(TypeError, match=f"{option} needs the losses of single sequences, got one"):
         HessianFree(curvature_rows=1, **{option: 1}).minimize(curved)
 
