@@ -96,7 +96,7 @@ def swept_loss(recurrence: Recurrence) -> tf.Tensor | None:
 class _Half:
     """The linearised recurrence of some of the rows."""
 
-    def __init__(self, recurrence: Recurrence, kept: Sequence[tf.Tensor]) -> None:
+    def __init__(self, recurrence: Recurrence, kept: Sequence[tf.Tensor] = ()) -> None:
         self._recurrence, self._model = recurrence, recurrence.model
         self._variables = list(self._model.trainable_variables)
         self._weights = [tf.convert_to_tensor(variable) for variable in self._variables]

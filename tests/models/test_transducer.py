@@ -109,10 +109,15 @@ def test_the_fast_sweep_is_the_automatic_one(double_precision, cell):
         return half.product(list(tangents), tf.constant(0.3, tf.float64))
 
     fast = product()
-    assert not isinstance(half._sweep, AutomaticSweep)
-    half._sweep = AutomaticSweep(half._recurrence)
+    assert not isinstance(half.sweep, AutomaticSweep)
+    for sweep in (AutomaticSweep(half._recurrence), AutomaticSweep(
+            half._recurrence, AutomaticSweep(half._recurrence).kept)):
+        half.sweep = sweep
+        for one, other in zip(fast, tf.function(product.python_function)(), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+    half = _Half(model.recurrence(make_batch()), _Half(model.recurrence(make_batch())).sweep.kept)
     for one, other in zip(fast, tf.function(product.python_function)(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("num_answers", [None, 3])
