@@ -49,7 +49,7 @@ def initialize_recurrence(
     if not state_size > 0:
         raise PlanError(f"`state_size` must be positive. Received: state_size={state_size}. Pass "
                         "0.5, or less for a tanh that is more linear.")
-    inner = cell.cell if isinstance(cell, KerasCell) else cell
+    inner = _inner(cell)
     name = type(inner).__name__
     missing = [weight for weight in ("kernel", "recurrent_kernel", "bias")
                if getattr(inner, weight, None) is None]
@@ -60,7 +60,7 @@ def initialize_recurrence(
     if inner.recurrent_kernel.shape != (num_hidden, num_hidden):
         raise PlanError("`cell` must have a recurrent kernel as high as wide. Received: "
                         f"{tuple(inner.recurrent_kernel.shape)} in {name}. Take a SimpleCell.")
-    activation = keras.activations.serialize(getattr(inner, "activation", None))
+    activation = _activation(inner)
     if activation not in _UNITS_A_STATE:
         raise PlanError(f"`cell` must have units of {', '.join(_UNITS_A_STATE)}. Received: "
                         f"{activation}. Take another activation.")
@@ -109,9 +109,9 @@ def start_linearly(
             has units.
     """
     with part_of(model, "recurrence") as (part, put_back):
-        activation = getattr(model.cell, "activation", None)
-        pairs = _UNITS_A_STATE.get(keras.activations.serialize(activation), 1)
-        autoencoder = fit_linear_autoencoder(sequences, model.cell.output_size // pairs)
+        # A cell of other units is refused when it is to hold the autoencoder.
+        units_a_state = _UNITS_A_STATE.get(_activation(_inner(model.cell)), 1)
+        autoencoder = fit_linear_autoencoder(sequences, model.cell.output_size // units_a_state)
         initialize_recurrence(model.cell, autoencoder, state_size)
         is_gaussian = isinstance(part.head, GaussianHead)
         fit_readout(part, sequences, "least_squares" if is_gaussian else "logistic", penalty)
@@ -170,6 +170,17 @@ def fit_readout(
     model.readout.kernel.assign(weights[:-1])
     model.readout.bias.assign(weights[-1])
     return loss
+
+
+def _inner(cell: keras.Layer) -> keras.Layer:
+    """The cell that has the weights."""
+    return cell.cell if isinstance(cell, KerasCell) else cell
+
+
+def _activation(inner: keras.Layer) -> str:
+    """The name of a cell's activation; "none" where it has not one."""
+    activation = getattr(inner, "activation", None)
+    return "none" if activation is None else keras.activations.serialize(activation)
 
 
 def _states(model: keras.Model, sequences: Sequences) -> tuple[np.ndarray, np.ndarray]:

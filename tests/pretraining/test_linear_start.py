@@ -148,6 +148,17 @@ def test_an_rnn_rbm_begins_as_one_and_keeps_its_head(data, activation, units):
         assert (one[..., :3] != other[..., :3]).all()
 
 
+def test_a_start_looks_into_a_keras_cell_and_refuses_gates(data):
+    model = models.SequenceModel(
+        cells.KerasCell(keras.layers.SimpleRNNCell(8, "relu")), heads.BernoulliHead())
+    model.build_for(3)
+    assert start_linearly(model, data).num_units == NUM_UNITS
+    gated = models.SequenceModel(cells.LSTMCell(4), heads.BernoulliHead())
+    gated.build_for(3)
+    with pytest.raises(PlanError, match="as high as wide. Received: .* in LSTMCell"):
+        start_linearly(gated, data)
+
+
 @pytest.mark.parametrize("make, message", [
     (lambda: cells.LSTMCell(8), "as high as wide. Received: .* in LSTMCell"),
     (lambda: cells.SimpleCell(8, "sigmoid"), "units of tanh, linear, relu. Received: sigmoid"),
