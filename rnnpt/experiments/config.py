@@ -55,7 +55,10 @@ class PhaseConfig:
 
     Args:
         epochs: Passes over the data at most; 0 leaves the phase out.
-        optimizer: Keras' optimizer; "sgd" is Nesterov's with `momentum`.
+        optimizer: Keras' optimizer; "sgd" is Nesterov's with `momentum`. "hessian_free" is
+            `optimizers.HessianFree` on batches of whole pieces: it wants a `batch_size` of many and
+            a `segment_length` of the longest, has `damping`, and goes by no learning rate, decay
+            or clip.
         learning_rate: Step size.
         momentum: For "sgd" only.
         weight_decay: What every update takes off each weight, as a share of the learning rate
@@ -63,18 +66,25 @@ class PhaseConfig:
         clip_norm: The gradient of all weights together is cut to this norm.
         batch_size: Rows of a batch.
         segment_length: Steps of truncated back-propagation through time.
+        damping: For "hessian_free" only, the first lambda.
+        structural_damping: For "hessian_free" only, mu.
+        curvature_rows: For "hessian_free" only, how many pieces of a batch, its first, give the
+            curvature; none takes all.
         patience: Epochs without a better validation log-likelihood before the phase ends with its
             best weights; none trains all epochs.
     """
 
     epochs: int
-    optimizer: Literal["adam", "sgd"] = "adam"
+    optimizer: Literal["adam", "sgd", "hessian_free"] = "adam"
     learning_rate: float = 0.001
     momentum: float = 0.9
     weight_decay: float = 0.0
     clip_norm: float = 15.0
     batch_size: int = 16
     segment_length: int = 100
+    damping: float = 0.3
+    structural_damping: float = 0.0
+    curvature_rows: int | None = None
     patience: int | None = None
 
 
@@ -100,11 +110,12 @@ class PretrainConfig(PhaseConfig):
     Args:
         schedule: "hmm" for sequences drawn from a hidden Markov model; "parts" for single frames
             and then the recurrence by itself; "linear" for a start as a linear autoencoder of the
-            data, with a readout that fits it, which takes no epochs.
-        frame_epochs: Of "parts", passes over the single frames.
+            data, with a readout that fits it, which takes no epochs; "inputs" for an input kernel
+            that is an RBM's of single frames.
+        frame_epochs: Of "parts" and "inputs", passes over the single frames.
     """
 
-    schedule: Literal["hmm", "parts", "linear"] = "hmm"
+    schedule: Literal["hmm", "parts", "linear", "inputs"] = "hmm"
     frame_epochs: int = 20
 
 

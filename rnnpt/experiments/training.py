@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from rnnpt import datasets, pretraining
+from rnnpt import datasets, optimizers, pretraining
 from rnnpt.experiments import run_folder
 from rnnpt.experiments.config import ExperimentConfig, FitConfig, PhaseConfig
 from rnnpt.experiments.model import build_model
@@ -32,10 +32,12 @@ def train(
     model = build_model(config.model, config.seed)
     phases = [_fit_phase(config.fit, splits.train)]
     sources = {"train": lambda: splits.train}
-    before = config.pretrain
+    before, start = config.pretrain, None
     if before.schedule == "linear":
-        model.build_for(splits.train.num_visible)
-        pretraining.start_linearly(model, splits.train)
+        start = pretraining.linear_start()
+    elif before.schedule == "inputs":
+        start = pretraining.input_start(
+            before.frame_epochs, before.learning_rate, seed=config.seed)
     elif before.epochs and before.schedule == "parts":
         parts = _parts(config)
         phases = [*_with_patience(parts.phases(), before.patience), *phases]
@@ -45,7 +47,7 @@ def train(
         phases = [*_with_patience([hmm.phase()], before.patience), *phases]
         sources["hmm"] = hmm.source(splits.train, cache=run_dir / "hmm.npz")
     return pretraining.run_plan(
-        model, phases, sources, splits.valid, config.seed, run_dir, progress
+        model, phases, sources, splits.valid, config.seed, run_dir, progress, start
     )
 
 
@@ -140,6 +142,9 @@ def _optimizer(
     config: PhaseConfig, rate: float | keras.optimizers.schedules.LearningRateSchedule
 ) -> keras.optimizers.Optimizer:
     """Returns a phase's optimizer."""
+    if config.optimizer == "hessian_free":
+        return optimizers.HessianFree(
+            config.damping, config.structural_damping, config.curvature_rows)
     common = {
         "learning_rate": rate,
         # Keras counts a decay of 0 as one.

@@ -10,9 +10,10 @@ import scipy.optimize
 import tensorflow as tf
 from scipy.special import expit, logit
 
-from rnnpt.cells import KerasCell, unroll
+from rnnpt.cells import unroll
 from rnnpt.datasets import Sequences
 from rnnpt.heads import BernoulliHead, GaussianHead
+from rnnpt.pretraining._cell_weights import activation_of, weights_of
 from rnnpt.pretraining.error import PlanError
 from rnnpt.pretraining.linear_autoencoder import FittedAutoencoder, fit_linear_autoencoder
 from rnnpt.pretraining.part import part_of
@@ -49,18 +50,9 @@ def initialize_recurrence(
     if not state_size > 0:
         raise PlanError(f"`state_size` must be positive. Received: state_size={state_size}. Pass "
                         "0.5, or less for a tanh that is more linear.")
-    inner = _inner(cell)
-    name = type(inner).__name__
-    missing = [weight for weight in ("kernel", "recurrent_kernel", "bias")
-               if getattr(inner, weight, None) is None]
-    if missing:
-        raise PlanError(f"`cell` must have a {missing[0]}. Received: {name} without one. Pass a "
-                        "SimpleCell that is built.")
-    num_visible, num_hidden = inner.kernel.shape
-    if inner.recurrent_kernel.shape != (num_hidden, num_hidden):
-        raise PlanError("`cell` must have a recurrent kernel as high as wide. Received: "
-                        f"{tuple(inner.recurrent_kernel.shape)} in {name}. Take a SimpleCell.")
-    activation = _activation(inner)
+    weights = weights_of(cell)
+    num_visible, num_hidden = weights.kernel.shape
+    activation = weights.activation
     if activation not in _UNITS_A_STATE:
         raise PlanError(f"`cell` must have units of {', '.join(_UNITS_A_STATE)}. Received: "
                         f"{activation}. Take another activation.")
@@ -73,14 +65,12 @@ def initialize_recurrence(
     scale = state_size / autoencoder.state_size
     signs = np.array([1.0, -1.0])[:units_a_state]
     own = scale * np.kron(signs, autoencoder.input_kernel)
-    kernel, recurrent, bias = (np.array(weight) for weight in (
-        inner.kernel, inner.recurrent_kernel, inner.bias))
+    kernel, recurrent, bias = (np.array(weight) for weight in weights[:3])
     kernel[:, :units] = own
     recurrent[:units, :units] = np.kron(np.outer(signs, signs), autoencoder.recurrent_kernel)
     recurrent[units:, :units] = 0
     bias[:units] = -autoencoder.mean @ own
-    for variable, value in (
-            (inner.kernel, kernel), (inner.recurrent_kernel, recurrent), (inner.bias, bias)):
+    for variable, value in zip(weights, (kernel, recurrent, bias)):
         variable.assign(value)
     for state in getattr(cell, "initial_state", []):
         state.assign(np.concatenate([np.zeros(units), np.array(state)[units:]]))
@@ -110,7 +100,7 @@ def start_linearly(
     """
     with part_of(model, "recurrence") as (part, put_back):
         # A cell of other units is refused when it is to hold the autoencoder.
-        units_a_state = _UNITS_A_STATE.get(_activation(_inner(model.cell)), 1)
+        units_a_state = _UNITS_A_STATE.get(activation_of(model.cell), 1)
         autoencoder = fit_linear_autoencoder(sequences, model.cell.output_size // units_a_state)
         initialize_recurrence(model.cell, autoencoder, state_size)
         is_gaussian = isinstance(part.head, GaussianHead)
@@ -170,17 +160,6 @@ def fit_readout(
     model.readout.kernel.assign(weights[:-1])
     model.readout.bias.assign(weights[-1])
     return loss
-
-
-def _inner(cell: keras.Layer) -> keras.Layer:
-    """The cell that has the weights."""
-    return cell.cell if isinstance(cell, KerasCell) else cell
-
-
-def _activation(inner: keras.Layer) -> str:
-    """The name of a cell's activation; "none" where it has not one."""
-    activation = getattr(inner, "activation", None)
-    return "none" if activation is None else keras.activations.serialize(activation)
 
 
 def _states(model: keras.Model, sequences: Sequences) -> tuple[np.ndarray, np.ndarray]:

@@ -22,6 +22,7 @@ from rnnpt.optimizers import NonFiniteLossError, StopAtNonFiniteLoss
 from rnnpt.pretraining.error import DivergenceError, PlanError, TrainingInterrupted, check_count
 from rnnpt.pretraining.part import PARTS, part_of
 from rnnpt.pretraining.record import Progress, Row, RunFolder, identify
+from rnnpt.pretraining.start import Start
 
 Source = Callable[[], Sequences]
 
@@ -96,8 +97,9 @@ class PlanResult:
 
     Args:
         history: A row an epoch: phase, epoch (from 1, within its phase), updates (of the weights,
-            since the plan began), seconds (of a phase's first with the making of its data), loss,
-            log_likelihood (where it is exact), and the same of the validation with `val_` before.
+            since the plan began), seconds, data_seconds (of making the phase's data, in the epoch
+            that asked for them), loss, log_likelihood (where it is exact), and the same of the
+            validation with `val_` before. A start has a row of its own, of epoch 0.
         best: The row of the last phase's best epoch by validation; without one, of its last.
     """
 
@@ -107,7 +109,7 @@ class PlanResult:
 
 def run_plan(model: keras.Model, phases: Sequence[Phase], sources: Mapping[str, Source],
              valid: Sequences | None, seed: int, directory: Path | None = None,
-             progress: bool | None = None) -> PlanResult:
+             progress: bool | None = None, start: Start | None = None) -> PlanResult:
     """Carry out a plan; where `directory` holds a part of the same plan, go on from there.
 
     A run that was killed and called again ends with the same weights, bit for bit, as one that was
@@ -122,6 +124,7 @@ def run_plan(model: keras.Model, phases: Sequence[Phase], sources: Mapping[str, 
             and the optimizer's iterations.
         directory: The run folder (see `RunFolder`), or None to keep nothing.
         progress: True for bars, False for one line a phase, None for bars on a terminal only.
+        start: What sets weights once before the first phase; None for the model's own.
 
     Returns:
         The history, with what earlier calls did; `model` is left with the last phase's weights.
@@ -129,13 +132,15 @@ def run_plan(model: keras.Model, phases: Sequence[Phase], sources: Mapping[str, 
     Raises:
         PlanError: If phases, sources, validation and seed do not fit each other.
     """
-    _check_plan(phases, sources, valid, seed)
+    _check_plan(phases, start, sources, valid, seed)
     run = _Run(model, phases, sources, valid, seed, sys.stdout.isatty() if progress is None
                else progress)
     # The last phase's data are the data themselves: the cheapest to ask for their width.
-    model.build_for((valid or run.sequences(phases[-1])).num_visible)
+    model.build_for((valid or run.sequences(phases[-1].data)).num_visible)
     if directory is not None:
-        run.resume(RunFolder(Path(directory)))
+        run.resume(RunFolder(Path(directory)), start)
+    if start is not None and not run.state.history:
+        run.start(start)
     for index in range(run.state.phase, len(phases)):
         if run.state.phase != index:
             run.state.begin_phase(index)
@@ -156,20 +161,34 @@ class _Run:
         self.folder: RunFolder | None = None
         self._made: dict[str, Sequences] = {}
 
-    def resume(self, folder: RunFolder) -> None:
+    def resume(self, folder: RunFolder, start: Start | None) -> None:
         """Go on with what the folder holds, and keep everything there from now on."""
         phases = [dataclasses.asdict(phase) for phase in self.phases]
-        folder.claim(identify(self.model, phases, self.seed))
+        begun = None if start is None else {"name": start.name, "recipe": start.recipe}
+        folder.claim(identify(self.model, phases, self.seed, begun))
         self.folder = folder
         saved = folder.load()
         if saved is not None:
             self.state = saved
             _assign(self.model.variables, saved.weights)
 
-    def sequences(self, phase: Phase) -> Sequences:
-        if phase.data not in self._made:
-            self._made[phase.data] = self.sources[phase.data]()
-        return self._made[phase.data]
+    def sequences(self, data: str) -> Sequences:
+        if data not in self._made:
+            self._made[data] = self.sources[data]()
+        return self._made[data]
+
+    def start(self, start: Start) -> None:
+        """Set the weights that the first phase begins with."""
+        sequences, data_seconds = _timed(lambda: self.sequences(start.data))
+        _, seconds = _timed(lambda: start.set_weights(self.model, sequences))
+        self.state.history.append({
+            "phase": start.name, "epoch": 0, "updates": 0, "seconds": seconds,
+            "data_seconds": data_seconds})
+        self.state.weights = _values(self.model.variables)
+        if self.folder is not None:
+            self.folder.save(self.state)
+        if not self.bars:
+            print(f"{start.name}: {seconds:.1f} s", flush=True)
 
     def train(self, phase: Phase) -> None:
         """Carry out what is left of a phase."""
@@ -196,9 +215,11 @@ class _Run:
     def _train_epoch(
         self, phase: Phase, part: keras.Model, put_back: Callable[[], None]
     ) -> None:
-        state, began = self.state, time.perf_counter()
+        state = self.state
+        sequences, data_seconds = _timed(lambda: self.sequences(phase.data))
+        began = time.perf_counter()
         seed = int(np.random.SeedSequence([self.seed, state.phase]).generate_state(1)[0])
-        batches = self.sequences(phase).segments(
+        batches = sequences.segments(
             phase.segment_length, phase.batch_size, seed=seed, first_epoch=state.epoch)
         try:
             logs = part.fit(batches, validation_data=self.validation, initial_epoch=state.epoch,
@@ -209,7 +230,7 @@ class _Run:
             raise self._divergence("loss", error.value, phase, where) from error
         row: Row = {"phase": phase.name, "epoch": state.epoch + 1,
                     "updates": state.updates + int(part.optimizer.iterations),
-                    "seconds": time.perf_counter() - began}
+                    "seconds": time.perf_counter() - began, "data_seconds": data_seconds}
         for name in sorted(logs, key=lambda name: (name.startswith("val_"), "loss" not in name)):
             row[name] = float(logs[name][-1])
             if not math.isfinite(row[name]):
@@ -257,20 +278,22 @@ class _Run:
                     file=sys.stdout, disable=not self.bars)
 
 
-def _check_plan(phases: Sequence[Phase], sources: Mapping[str, Source], valid: Sequences | None,
-                seed: int) -> None:
+def _check_plan(phases: Sequence[Phase], start: Start | None, sources: Mapping[str, Source],
+                valid: Sequences | None, seed: int) -> None:
     """Refuse what would fail only later."""
     if not phases:
         raise PlanError("`phases` must hold at least one phase. Received: none. Add a Phase.")
     if seed < 0:
         raise PlanError(f"`seed` must be at least 0. Received: seed={seed}. Pass another one.")
-    names = [phase.name for phase in phases]
+    stages = [*phases, *([] if start is None else [start])]
+    names = [stage.name for stage in stages]
     if len(set(names)) < len(names):
         raise PlanError(f"`phases` must have different names. Received: {names}. Rename one.")
+    for stage in stages:
+        if stage.data not in sources:
+            raise PlanError(f"`data` must be a key of `sources`. Received: data={stage.data!r} in "
+                            f"{stage.name!r}, sources {sorted(sources)}. Add a source.")
     for phase in phases:
-        if phase.data not in sources:
-            raise PlanError(f"`data` must be a key of `sources`. Received: data={phase.data!r} in "
-                            f"phase {phase.name!r}, sources {sorted(sources)}. Add a source.")
         if phase.patience is not None and valid is None:
             raise PlanError("`patience` must be None without validation. Received: patience="
                             f"{phase.patience} in phase {phase.name!r}. Pass `valid`.")
@@ -280,6 +303,12 @@ def _figures(state: Progress) -> str:
     row = state.history[-1]
     return ", ".join(f"{name} {row[name]:.3f}"
                      for name in ("loss", "log_likelihood", "val_log_likelihood") if name in row)
+
+
+def _timed(make: Callable[[], Any]) -> tuple[Any, float]:
+    """What a function gives, and the seconds that it took."""
+    began = time.perf_counter()
+    return make(), time.perf_counter() - began
 
 
 def _values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:

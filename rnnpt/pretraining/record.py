@@ -187,13 +187,15 @@ class RunFolder:
         self._writer.flush()
 
 
-def identify(model: keras.Model, phases: list[dict[str, Any]], seed: int) -> dict[str, Any]:
+def identify(model: keras.Model, phases: list[dict[str, Any]], seed: int,
+             start: dict[str, Any] | None = None) -> dict[str, Any]:
     """Describe a run so that another can be told from it.
 
     Args:
         model: The built model.
         phases: The phases as dictionaries.
         seed: The plan's seed.
+        start: What sets the first weights, as a dictionary; None for nothing.
 
     Returns:
         What `plan.json` holds, as it reads back from JSON.
@@ -202,7 +204,7 @@ def identify(model: keras.Model, phases: list[dict[str, Any]], seed: int) -> dic
     config = {"class": saved["class_name"], "config": _without_names(saved["config"])}
     shapes = [list(variable.shape) for variable in model.variables]
     phases = [phase | {"optimizer": _without_names(phase["optimizer"])} for phase in phases]
-    identity = {"model": config, "shapes": shapes, "phases": phases, "seed": seed}
+    identity = {"model": config, "shapes": shapes, "phases": phases, "seed": seed, "start": start}
     return json.loads(json.dumps(identity))
 
 

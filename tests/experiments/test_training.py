@@ -71,6 +71,13 @@ def test_a_run_may_begin_as_a_linear_autoencoder(tmp_path):
     assert first_loss("pretrain.schedule=linear") < first_loss() - 0.1
 
 
+def test_a_run_may_begin_with_features_of_single_frames(tmp_path):
+    result = train(tmp_path, assignments=[
+        *RNN, "pretrain.schedule=inputs", "pretrain.frame_epochs=2"])
+    assert [row["phase"] for row in result.history] == ["inputs", "fit", "fit", "fit"]
+    assert run_folder.read_config(tmp_path).pretrain.frame_epochs == 2
+
+
 def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(tmp_path, monkeypatch):
     train(tmp_path / "whole", "rnn_rbm_chorales", RBM)
     fit, calls = models.RNNRBM.fit, []
@@ -117,8 +124,8 @@ def test_weights_of_another_model_are_refused(tmp_path):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("kind", ["adam", "sgd"])
-def test_both_optimizers_train(tmp_path, kind):
+@pytest.mark.parametrize("kind", ["adam", "sgd", "hessian_free"])
+def test_each_optimizer_trains(tmp_path, kind):
     history = train(tmp_path, assignments=[*RNN, f"fit.optimizer={kind}"]).history
     assert history[-1]["loss"] < history[0]["loss"]
 
