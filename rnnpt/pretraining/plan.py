@@ -285,7 +285,9 @@ def _check_plan(phases: Sequence[Phase], start: Start | None, sources: Mapping[s
         raise PlanError("`phases` must hold at least one phase. Received: none. Add a Phase.")
     if seed < 0:
         raise PlanError(f"`seed` must be at least 0. Received: seed={seed}. Pass another one.")
-    stages = [*phases, *([] if start is None else [start])]
+    stages: list[Phase | Start] = [*phases]
+    if start is not None:
+        stages.append(start)
     names = [stage.name for stage in stages]
     if len(set(names)) < len(names):
         raise PlanError(f"`phases` must have different names. Received: {names}. Rename one.")

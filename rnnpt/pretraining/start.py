@@ -61,10 +61,8 @@ def input_start(
 
     Source: Pasa, Testolin and Sperduti (2014), section 1.
     """
-    recipe = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size,
-              "seed": seed}
-
     def set_weights(model: keras.Model, sequences: Sequences) -> None:
-        start_inputs(model, sequences, **recipe)
+        start_inputs(model, sequences, epochs, learning_rate, batch_size, seed)
 
-    return Start("inputs", "train", set_weights, recipe)
+    return Start("inputs", "train", set_weights, {
+        "epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "seed": seed})

@@ -126,4 +126,3 @@ def test_counts_and_widths_are_checked():
         start_inputs(model, draw_pieces(0))
     with pytest.raises(PlanError, match="`epochs`"):
         start_inputs(model, draw_pieces(0), epochs=0)
-
