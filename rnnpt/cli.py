@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from rnnpt.experiments.config import CONFIGS
+from rnnpt.experiments.published import TABLES
 
 
 class _Parser(argparse.ArgumentParser):
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(commands.add_parser("data", help="list, get or build data sets"))
     _add_train(commands.add_parser("train", help="train in a run folder, or go on there"))
     _add_evaluate(commands.add_parser("evaluate", help="measure a trained run on the test set"))
+    _add_reproduce(commands.add_parser("reproduce", help="run the rows of a published table"))
     _add_generate(commands.add_parser("generate", help="make music from nothing"))
     _add_continue(commands.add_parser("continue", help="continue a MIDI file"))
     _add_plot(commands.add_parser("plot", help="draw a learning curve or a piano roll"))
@@ -114,6 +116,18 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of every draw; 0 by default")
     _add_data_dir(parser)
     parser.set_defaults(function="evaluate")
+
+
+def _add_reproduce(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("table", help=", ".join(TABLES))
+    parser.add_argument("--data", metavar="SET", nargs="+", help="its data sets; all by default")
+    parser.add_argument("--rows", metavar="ROW", nargs="+", help="its rows; all by default")
+    parser.add_argument("--seeds", type=int, default=1, help="of each row; 1 by default")
+    parser.add_argument("--budget", type=float, default=1.0, help="share of the epochs; 1")
+    parser.add_argument("--output_dir", type=_folder, default=Path("results"), help="of the tables")
+    parser.add_argument("--runs_dir", type=_folder, default=Path("runs"), help="of the runs")
+    _add_data_dir(parser)
+    parser.set_defaults(function="reproduce")
 
 
 def _add_generate(parser: argparse.ArgumentParser) -> None:

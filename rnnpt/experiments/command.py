@@ -7,7 +7,7 @@ import contextlib
 import sys
 from pathlib import Path
 
-from rnnpt.experiments import run_folder
+from rnnpt.experiments import published, run_folder
 from rnnpt.experiments._tensorflow import import_quietly
 from rnnpt.experiments.setting import ConfigError, override
 
@@ -116,6 +116,50 @@ def evaluate(
     model = training.load_model(run_dir, splits.num_visible)
     rows = evaluation.evaluate(model, splits, experiment.evaluation, seed, sys.stdout.isatty())
     print(evaluation.save_table(run_dir, rows), end="")
+
+
+def reproduce(
+    table: str,
+    data: list[str] | None,
+    rows: list[str] | None,
+    seeds: int,
+    budget: float,
+    output_dir: Path,
+    runs_dir: Path,
+    data_dir: Path | None,
+) -> None:
+    """Runs rows of a published table, and writes the results beside what was published.
+
+    Args:
+        table: Its name.
+        data: Its data sets to run; none for all.
+        rows: Its rows to run; none for all.
+        seeds: How many of each row.
+        budget: The share of the epochs that is trained.
+        output_dir: Folder of the results.
+        runs_dir: Folder of the runs, which go on where they were stopped.
+        data_dir: Folder of the published sets.
+
+    Raises:
+        ConfigError: If the table, a data set or a row is unknown, or a number is out of its range.
+    """
+    asked = published.named(table)
+    known_rows = tuple(row.name for row in asked.rows)
+    chosen_data = published.chosen("data", data, asked.data)
+    chosen_rows = published.chosen("rows", rows, known_rows)
+    if seeds < 1:
+        raise ConfigError(f"seeds must be at least 1, got {seeds}: 3 give a spread.")
+    if not 0 < budget <= 1:
+        raise ConfigError(f"budget must be above 0 and at most 1, got {budget}: 1 is the whole.")
+    import_quietly()
+    from rnnpt.experiments import reproduction
+
+    results = reproduction.open_table(output_dir / f"{table}.csv")
+    try:
+        reproduction.reproduce(
+            asked, results, chosen_data, chosen_rows, seeds, budget, runs_dir / table, data_dir)
+    finally:
+        print(reproduction.write_markdown(asked, results))
 
 
 def generate(

@@ -74,9 +74,24 @@ def evaluate(
         The rows: the model (once a kind of chain), an N-gram of frames, one of notes, Note
         1-gram, copy the previous frame.
     """
-    rows = _measure_model(model, splits.test, config, seed, progress)
-    counted = _measure_n_grams(splits, config.num_samples, seed)
-    return [*rows, *counted, _measure_copy(splits.test)]
+    return [*evaluate_model(model, splits.test, config, seed, progress),
+            *evaluate_baselines(splits, config, seed)]
+
+
+def evaluate_baselines(
+    splits: datasets.Splits, config: EvaluationConfig, seed: int = 0
+) -> list[Row]:
+    """Measures what counts, or copies, on the test pieces.
+
+    Args:
+        splits: As of `evaluate`.
+        config: As of `evaluate`.
+        seed: Of every draw.
+
+    Returns:
+        The rows: an N-gram of frames, one of notes, Note 1-gram, copy the previous frame.
+    """
+    return [*_measure_n_grams(splits, config.num_samples, seed), _measure_copy(splits.test)]
 
 
 def save_table(run_dir: Path, rows: list[Row]) -> str:
@@ -144,14 +159,25 @@ class _Chunk(NamedTuple):
 _Draw = Callable[[_Chunk, tf.Tensor], tf.Tensor]
 
 
-def _measure_model(
+def evaluate_model(
     model: keras.Model,
     sequences: datasets.Sequences,
     config: EvaluationConfig,
-    seed: int,
-    progress: bool,
+    seed: int = 0,
+    progress: bool = False,
 ) -> list[Row]:
-    """Returns a row for each way to draw the model's frames."""
+    """Measures a model.
+
+    Args:
+        model: As of `evaluate`.
+        sequences: What it is measured on.
+        config: As of `evaluate`.
+        seed: Of every draw.
+        progress: Whether to show a bar.
+
+    Returns:
+        A row for each way to draw the model's frames.
+    """
     estimate, draws = _estimate_function(model, config), _draw_functions(model, config)
     log_prob, variance, counts = 0.0, 0.0, np.zeros(3, np.int64)
     scores = dict.fromkeys(draws, 0.0)

@@ -138,9 +138,11 @@ def this_command() -> str:
     """The command that runs now, for the column that says how a row came about.
 
     Returns:
-        Such as "python examples/problem.py --seeds 3".
+        Such as "python examples/problem.py --seeds 3", or "rnnpt reproduce polyphonic_music".
     """
-    return shlex.join(["python", *sys.argv])
+    program, *flags = sys.argv
+    is_script = program.endswith(".py")
+    return shlex.join([*(["python", program] if is_script else [Path(program).name]), *flags])
 
 
 def this_machine() -> str:

@@ -98,4 +98,6 @@ def test_other_columns_than_the_keys_are_refused(table):
 def test_a_command_is_told_as_it_was_typed(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["examples/one.py", "--name", "two words"])
     assert this_command() == "python examples/one.py --name 'two words'"
+    monkeypatch.setattr(sys, "argv", ["/any/where/rnnpt", "reproduce", "starts"])
+    assert this_command() == "rnnpt reproduce starts"
     assert this_machine().endswith(f"{os.cpu_count()} cores")

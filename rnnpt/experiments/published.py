@@ -1,0 +1,161 @@
+"""Published tables, and what trains each of their rows, as data. Imports no TensorFlow."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from rnnpt.experiments.setting import ConfigError
+
+#: Counting models that every evaluation measures, in its order; rows of these names need no run.
+BASELINES = ("Frame N-gram", "Note N-gram", "Note 1-gram", "Copy the previous frame")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What trains a row on one data set.
+
+    Args:
+        config: One of `config.CONFIGS`.
+        settings: What is changed of it, `key=value`.
+    """
+
+    config: str
+    settings: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Args:
+        name: As the table has it.
+        runs: By data set; a set without one cannot be run. None for a counting model.
+        published: Test log-likelihood in nats a frame and accuracy by the 2012 rule in percent, by
+            data set; a figure that was not published is None.
+    """
+
+    name: str
+    runs: Mapping[str, Run] | None
+    published: Mapping[str, tuple[float | None, float | None]] = dataclasses.field(
+        default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A published table, or a comparison that a paper makes.
+
+    Args:
+        title: In words.
+        rows: Of it, in order.
+    """
+
+    title: str
+    rows: tuple[Row, ...]
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """The data sets that some row has a run or a published figure for, in order."""
+        names = [name for row in self.rows for name in [*(row.runs or {}), *row.published]]
+        return tuple(dict.fromkeys(names))
+
+
+SETS = ("piano_midi", "nottingham", "musedata", "jsb_chorales")
+
+
+def _published(*figures: tuple[float | None, float | None]) -> dict[
+        str, tuple[float | None, float | None]]:
+    """Figures in the order of the papers' columns."""
+    return dict(zip(SETS, figures, strict=True))
+
+
+def _everywhere(config: str, *settings: str) -> dict[str, Run]:
+    """The same run on every set."""
+    return {name: Run(config, (f"data={name}", *settings)) for name in SETS}
+
+
+# A batch of whole pieces; JSB has 229 in training.
+_WHOLE_PIECES = (
+    "fit.optimizer=hessian_free", "fit.batch_size=229", "fit.segment_length=200",
+    "fit.damping=0.3", "fit.epochs=40", "fit.patience=3", "model.dropout=0")
+
+TABLES: Mapping[str, Table] = MappingProxyType({
+    "polyphonic_music": Table(
+        "Table 1 of Boulanger-Lewandowski, Bengio and Vincent (2012)", (
+            Row("Note 1-gram", None, _published(
+                (-11.05, 5.80), (-10.25, 19.87), (-11.51, 7.72), (-11.06, 15.25))),
+            Row("Note N-gram", None, _published(
+                (-7.50, 26.80), (-4.54, 62.49), (-7.91, 26.35), (-10.26, 20.34))),
+            Row("Frame N-gram", None),
+            Row("Copy the previous frame", None),
+            Row("GMM + HMM", _everywhere("gmm_hmm_jsb"), _published(
+                (-15.30, 7.91), (-6.17, 59.27), (-11.17, 13.93), (-11.89, 19.24))),
+            Row("RNN", {
+                "jsb_chorales": Run("rnn_jsb"), "nottingham": Run("rnn_nottingham"),
+                "piano_midi": Run("rnn_nottingham", ("data=piano_midi",)),
+                "musedata": Run("rnn_nottingham", ("data=musedata",))},
+                _published((-8.37, 19.33), (-4.46, 62.93), (-8.13, 23.25), (-8.71, 28.46))),
+            Row("RNN (HF)", {
+                "jsb_chorales": Run("rnn_jsb", _WHOLE_PIECES)},
+                _published((-7.66, 23.34), (-3.89, 66.64), (-7.19, 30.49), (-8.58, 29.41))),
+            Row("RTRBM", {"jsb_chorales": Run("rtrbm_jsb")}, _published(
+                (-7.36, 22.99), (-2.62, 75.01), (-6.35, 30.85), (-6.35, 30.17))),
+            Row("RNN-RBM", {"jsb_chorales": Run("rnn_rbm_jsb")}, _published(
+                (-7.09, 28.92), (-2.39, 75.40), (-6.01, 34.02), (-6.27, 33.12))),
+            Row("RNN-NADE", {
+                "jsb_chorales": Run("rnn_nade_jsb"), "nottingham": Run("rnn_nade_nottingham"),
+                "piano_midi": Run("rnn_nade_nottingham", ("data=piano_midi",)),
+                "musedata": Run("rnn_nade_nottingham", ("data=musedata",))},
+                _published((-7.48, 20.69), (-2.91, 64.95), (-6.74, 24.91), (-5.83, 32.11))),
+            Row("RNN-NADE (HF)", {}, _published(
+                (-7.05, 23.42), (-2.31, 71.50), (-5.60, 32.60), (-5.56, 32.50))))),
+    "starts": Table(
+        "RNN by four starts, the same training after each (Pasa and Sperduti 2014)", (
+            Row("random", {
+                "jsb_chorales": Run("rnn_jsb"), "nottingham": Run("rnn_nottingham")}),
+            Row("input kernel of an RBM of frames", {
+                "jsb_chorales": Run("rnn_jsb", ("pretrain.schedule=inputs",)),
+                "nottingham": Run("rnn_nottingham", ("pretrain.schedule=inputs",))}),
+            Row("HMM", {
+                "jsb_chorales": Run("rnn_jsb", ("pretrain.epochs=20",)),
+                "nottingham": Run("rnn_nottingham", ("pretrain.epochs=20",))}),
+            Row("linear autoencoder", {
+                "jsb_chorales": Run("rnn_jsb", ("pretrain.schedule=linear",)),
+                "nottingham": Run("rnn_nottingham", ("pretrain.schedule=linear",))}))),
+})
+
+
+def named(name: str) -> Table:
+    """A table by its name.
+
+    Args:
+        name: One of `TABLES`.
+
+    Returns:
+        The table.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    if name not in TABLES:
+        raise ConfigError(f"table must be one of {', '.join(TABLES)}, got {name!r}.")
+    return TABLES[name]
+
+
+def chosen(what: str, asked: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
+    """Those of a table's rows or data sets that are asked for.
+
+    Args:
+        what: They are, for the error.
+        asked: Their names; None for all.
+        known: Names that the table has.
+
+    Returns:
+        Names in the table's order.
+
+    Raises:
+        ConfigError: If the table has not one of them.
+    """
+    for name in asked or ():
+        if name not in known:
+            raise ConfigError(f"{what} must be among {', '.join(known)}, got {name!r}.")
+    return tuple(name for name in known if asked is None or name in asked)

@@ -1,0 +1,261 @@
+"""Runs the rows of a published table, and writes what came out beside what was published."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnpt import __version__, datasets
+from rnnpt.experiments import evaluation, run_folder, training
+from rnnpt.experiments.config import ExperimentConfig, named
+from rnnpt.experiments.published import BASELINES, Row, Table
+from rnnpt.experiments.result_table import ResultTable, this_command, this_machine
+from rnnpt.experiments.setting import ConfigError, override
+from rnnpt.pretraining import PlanResult
+from rnnpt.whole_file import write_bytes
+
+KEY = ("data", "row", "seed", "budget")
+COLUMNS = (
+    *KEY, "log_likelihood", "standard_error", "accuracy", "accuracy_independent",
+    "micro_accuracy", "val_log_likelihood", "best_epoch", "updates", "parameters", "seconds",
+    "seconds_by_phase", "config", "settings", "commit", "command", "machine")
+
+
+def open_table(path: Path) -> ResultTable:
+    """Opens the results of a table, before anything is trained for it.
+
+    Args:
+        path: Of the CSV file, which need not exist.
+
+    Returns:
+        The results so far.
+
+    Raises:
+        ConfigError: If the file has other columns.
+    """
+    try:
+        results = ResultTable(path, KEY)
+    except ValueError:
+        columns: Sequence[str] = ()
+    else:
+        columns = results.columns or COLUMNS
+    if tuple(columns) != COLUMNS:
+        raise ConfigError(
+            f"output_dir must hold results of this version, got {path} with other columns: move "
+            "it away, or choose another folder."
+        )
+    return results
+
+
+def reproduce(
+    table: Table,
+    results: ResultTable,
+    data: Sequence[str],
+    rows: Sequence[str],
+    num_seeds: int,
+    budget: float,
+    runs_dir: Path,
+    data_dir: Path | None,
+    progress: bool | None = None,
+) -> None:
+    """Runs rows of a table that have no result yet, one after the other.
+
+    A run that was stopped goes on from its last epoch.
+
+    Args:
+        table: The table.
+        results: Where each result goes as its run ends.
+        data: Which of its data sets.
+        rows: Which of its rows.
+        num_seeds: Seeds of each row, from 0 on.
+        budget: The share of the epochs that is trained.
+        runs_dir: Folder of the run folders.
+        data_dir: Folder of the published sets.
+        progress: As of `training.train`.
+    """
+    for name in data:
+        splits: datasets.Splits | None = None
+        for row in (row for row in table.rows if row.name in rows):
+            for seed in range(num_seeds if row.runs is not None else 1):
+                key = {"data": name, "row": row.name, "seed": seed, "budget": budget}
+                if results.has(**key) or (row.runs is not None and name not in row.runs):
+                    continue
+                splits = splits or datasets.get(name, data_dir)
+                if row.runs is None:
+                    figures = _count(row, splits)
+                else:
+                    run_dir = runs_dir / name / f"{_slug(row.name)}-{budget:g}-{seed}"
+                    figures = _train(row, splits, name, seed, budget, run_dir, progress)
+                results.add(**key, **figures | {
+                    "commit": this_commit(), "command": this_command(),
+                    "machine": this_machine()})
+                print(f"{name}, {row.name}, seed {seed}: log-likelihood "
+                      f"{figures['log_likelihood']} nats a frame", flush=True)
+
+
+def write_markdown(table: Table, results: ResultTable) -> Path:
+    """Writes the table with what there is of results, beside their CSV file.
+
+    Args:
+        table: The table.
+        results: Of it.
+
+    Returns:
+        The Markdown file.
+    """
+    lines = [f"# {table.title}", "", (
+        f"From [{results.path.name}]({results.path.name}), which has the command, commit, settings "
+        "and machine of each run. Test log-likelihood (LL) in nats a frame, pooled over all frames "
+        "of the set; accuracy (ACC) by the rule of 2012, and micro, TP / (TP + FP + FN). Of more "
+        "seeds the mean and the standard deviation. A budget is the share of the epochs that was "
+        "trained.")]
+    for name in table.data:
+        lines += ["", f"## {name}", "",
+                  "| | LL, published | ours | its standard error | ACC, published | ours | from an "
+                  "independent frame | micro | valid LL | parameters | seconds | seeds | budget |",
+                  "|---|" + "---:|" * 12]
+        for row in table.rows:
+            lines += _lines(row, name, results.rows)
+    path = results.path.with_suffix(".md")
+    write_bytes(path, ("\n".join(lines) + "\n").encode())
+    return path
+
+
+def scaled(config: ExperimentConfig, budget: float) -> list[str]:
+    """The settings that train a share of an experiment's epochs.
+
+    Args:
+        config: The experiment.
+        budget: The share, above 0.
+
+    Returns:
+        Assignments, `key=value`; none for the whole.
+    """
+    if budget == 1:
+        return []
+    epochs = {
+        "fit.epochs": config.fit.epochs, "pretrain.epochs": config.pretrain.epochs,
+        "pretrain.frame_epochs": config.pretrain.frame_epochs
+        if config.pretrain.schedule in ("parts", "inputs") else 0}
+    return [f"{key}={max(1, round(budget * number))}" for key, number in epochs.items() if number]
+
+
+def this_commit() -> str:
+    """The state of the code.
+
+    Returns:
+        The commit, with "+" where files were changed since; rnnpt's version without a repository.
+    """
+    try:
+        words = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+",
+                 "--exclude=*"]
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return __version__
+
+
+def _count(row: Row, splits: datasets.Splits) -> dict[str, Any]:
+    """Measures a counting model."""
+    config = named("rnn_jsb").evaluation
+    measured = dict(zip(BASELINES, evaluation.evaluate_baselines(splits, config)))[row.name]
+    empty = dict.fromkeys((name for name in COLUMNS if name not in KEY), "")
+    return empty | _figures([measured])
+
+
+def _train(
+    row: Row, splits: datasets.Splits, data: str, seed: int, budget: float, run_dir: Path,
+    progress: bool | None,
+) -> dict[str, Any]:
+    """Trains and measures a row."""
+    assert row.runs is not None
+    run = row.runs[data]
+    settings = [*run.settings, f"seed={seed}"]
+    settings += scaled(override(named(run.config), settings), budget)
+    config = run_folder.open_run(run_dir, run.config, settings)
+    result = training.train(run_dir, config, splits, progress)
+    model = training.load_model(run_dir, splits.num_visible)
+    rows = evaluation.evaluate_model(model, splits.test, config.evaluation, seed, bool(progress))
+    seconds = _seconds(result)
+    return _figures(rows) | {
+        "val_log_likelihood": f"{result.best['val_log_likelihood']:.4f}",
+        "best_epoch": result.best["epoch"], "updates": result.history[-1]["updates"],
+        "parameters": model.count_params(), "seconds": round(sum(seconds.values())),
+        "seconds_by_phase": ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()),
+        "config": run.config, "settings": " ".join(settings)}
+
+
+def _seconds(result: PlanResult) -> dict[str, float]:
+    """Wall time of each phase and of making its data, in order; nothing for what took none."""
+    seconds: dict[str, float] = {}
+    for row in result.history:
+        for name, value in ((f"{row['phase']} data", row["data_seconds"]),
+                            (row["phase"], row["seconds"])):
+            seconds[name] = seconds.get(name, 0.0) + value
+    return {name: value for name, value in seconds.items() if value >= 0.05}
+
+
+def _figures(rows: Sequence[evaluation.Row]) -> dict[str, Any]:
+    """What an evaluation found; a second row differs in the start of its chains alone."""
+    row, other = rows[0], rows[1] if len(rows) > 1 else None
+
+    def rounded(value: float | None, digits: int) -> str:
+        return "" if value is None else f"{value:.{digits}f}"
+
+    return {
+        "log_likelihood": rounded(row.log_likelihood, 4),
+        "standard_error": rounded(row.standard_error, 5),
+        "accuracy": rounded(row.accuracy, 3),
+        "accuracy_independent": "" if other is None else rounded(other.accuracy, 3),
+        "micro_accuracy": rounded(row.micro_accuracy, 3)}
+
+
+def _lines(row: Row, data: str, results: Sequence[dict[str, str]]) -> list[str]:
+    """The row of the Markdown table, once for each budget that it was run with."""
+    likelihood, accuracy = row.published.get(data, (None, None))
+    published = [_or_dash(likelihood), _or_dash(accuracy)]
+    found = [each for each in results if each["data"] == data and each["row"] == row.name]
+    if not found:
+        return [_line([row.name, published[0], "not run", "", published[1], *[""] * 8])]
+    lines = []
+    for budget in sorted({float(each["budget"]) for each in found}, reverse=True):
+        group = [each for each in found if float(each["budget"]) == budget]
+        own = {name: _mean([each[name] for each in group], digits) for name, digits in (
+            ("log_likelihood", 3), ("standard_error", 4), ("accuracy", 2),
+            ("accuracy_independent", 2), ("micro_accuracy", 2), ("val_log_likelihood", 3),
+            ("parameters", 0))}
+        lines.append(_line([
+            row.name, published[0], own["log_likelihood"], own["standard_error"], published[1],
+            *list(own.values())[2:], _mean_seconds([each["seconds_by_phase"] for each in group]),
+            str(len(group)), f"{budget:g}"]))
+    return lines
+
+
+def _mean_seconds(texts: Sequence[str]) -> str:
+    """The seconds of each phase, their mean over seeds."""
+    runs = [dict(part.rsplit(" ", 1) for part in text.split(", ") if part) for text in texts]
+    names = dict.fromkeys(name for run in runs for name in run)
+    return ", ".join(
+        f"{name} {np.mean([float(run.get(name, 0)) for run in runs]):.0f}" for name in names)
+
+
+def _mean(values: Sequence[str], digits: int) -> str:
+    numbers = [float(value) for value in values if value]
+    if not numbers:
+        return ""
+    spread = f" ± {np.std(numbers, ddof=1):.{digits}f}" if len(numbers) > 1 else ""
+    return f"{np.mean(numbers):.{digits}f}{spread}"
+
+
+def _or_dash(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _slug(name: str) -> str:
+    """A folder's name."""
+    return "".join(sign if sign.isalnum() else "_" for sign in name.lower())
