@@ -1,16 +1,32 @@
 """The parts of a model that a phase may train, each as a Keras model that shares its weights."""
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
 
+from rnnpt.cells import Cell, KerasCell
 from rnnpt.heads import BernoulliHead, GaussianHead, GaussianRBMHead, NADEHead, RBMHead
 from rnnpt.models import SequenceModel
 from rnnpt.pretraining.error import PlanError
 
-#: The whole; the conditional of single frames; and the recurrence with a simpler conditional.
-PARTS = ("model", "frames", "recurrence")
+#: The whole; the conditional of single frames; the recurrence with a simpler conditional; and with
+#: that the layers of a stack up to one, "layer_1" the lowest.
+PARTS = ("model", "frames", "recurrence", "layer_1", "layer_2", "...")
+_LAYER = re.compile("layer_([1-9][0-9]*)")
+
+
+def is_part(name: str) -> bool:
+    """Whether a part may be called so.
+
+    Args:
+        name: Any.
+
+    Returns:
+        True for one of `PARTS`, the layers of any number.
+    """
+    return name in PARTS[:3] or _LAYER.fullmatch(name) is not None
 
 
 @contextlib.contextmanager
@@ -20,7 +36,9 @@ def part_of(model: keras.Model, name: str) -> Iterator[tuple[keras.Model, Callab
     Of "frames" only the head's weights and the biases are trained, in the model itself. Of
     "recurrence" the cell is, and what leads from it to the visible biases, as if these were all
     that the head took: a `BernoulliHead` (of Gaussian units a `GaussianHead`) stands in its place,
-    whose likelihood is exact, so that any optimizer serves.
+    whose likelihood is exact, so that any optimizer serves. Of "layer_2" the second of a stack of
+    cells is, above the first as it is, and what leads from it to the visible biases, in the same
+    way; the readout begins as that of the layer below.
 
     Args:
         model: A built `SequenceModel`.
@@ -47,19 +65,59 @@ def part_of(model: keras.Model, name: str) -> Iterator[tuple[keras.Model, Callab
         finally:
             for variable in frozen:
                 variable.trainable = True
+    elif name == "recurrence":
+        yield _with_visible_biases(model, model.cell, name)
     else:
-        yield _recurrence(model)
+        layers = _layers(model, name)
+        cell = KerasCell(keras.layers.StackedRNNCells(layers))
+        part, put_back = _with_visible_biases(model, cell, name)
+        own = list(zip(cell.initial_state, model.cell.initial_state))
+        for mine, other in own:
+            mine.assign(other)
+
+        def put_all_back() -> None:
+            put_back()
+            for mine, other in own:
+                other.assign(mine)
+
+        below = keras.tree.flatten([layer.state_size for layer in layers[:-1]])
+        for start in cell.initial_state[:len(below)]:
+            start.trainable = False
+        for layer in layers[:-1]:
+            layer.trainable = False
+        try:
+            yield part, put_all_back
+        finally:
+            for layer in layers[:-1]:
+                layer.trainable = True
 
 
-def _recurrence(model: keras.Model) -> tuple[keras.Model, Callable[[], None]]:
-    """The cell with a readout of its own, which begins as that of the model."""
+def _layers(model: keras.Model, name: str) -> list[keras.Layer]:
+    """The cells of a stack up to the one that is trained."""
+    stack = getattr(model.cell, "cell", None)
+    found = _LAYER.fullmatch(name)
+    assert found is not None
+    number = int(found[1])
+    if not isinstance(stack, keras.layers.StackedRNNCells) or len(stack.cells) < number:
+        raise _missing(name, model, f"a stack of {number} cells or more",
+                       "of keras.layers.StackedRNNCells")
+    if len({cell.output_size for cell in stack.cells}) > 1:
+        raise _missing(name, model, "layers of one size, which hand on their readout",
+                       "each cell with as many units")
+    return stack.cells[:number]
+
+
+def _with_visible_biases(
+    model: keras.Model, cell: Cell, name: str
+) -> tuple[keras.Model, Callable[[], None]]:
+    """A cell with a readout of its own, which begins as that of the model."""
     if not isinstance(model.head, (BernoulliHead, NADEHead, RBMHead)):
-        raise _missing("recurrence", model, "visible biases", "such as those of a BernoulliHead")
+        raise _missing(name, model, "visible biases", "such as those of a BernoulliHead")
     of_head = {id(variable) for variable in model.head.variables}
     if any(id(variable) in of_head for variable in model.cell.variables):
-        raise _missing("recurrence", model, "a cell of its own", "which RNNRBM has")
+        raise _missing(name, model, "a cell of its own", "which RNNRBM has")
     width = model.num_visible
-    part = SequenceModel(model.cell, GaussianHead() if isinstance(
+    part = SequenceModel(cell, GaussianHead() if isinstance(
         model.head, GaussianRBMHead) else BernoulliHead())
     part.build_for(width)
     part.readout.kernel.assign(np.array(model.readout.kernel)[:, :width])

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from rnnpt.datasets import Sequences
 from rnnpt.optimizers import NonFiniteLossError, StopAtNonFiniteLoss
 from rnnpt.pretraining.error import DivergenceError, PlanError, TrainingInterrupted, check_count
-from rnnpt.pretraining.part import PARTS, part_of
+from rnnpt.pretraining.part import PARTS, is_part, part_of
 from rnnpt.pretraining.record import Progress, Row, RunFolder, identify
 from rnnpt.pretraining.start import Start
 
@@ -43,7 +43,8 @@ class Phase:
         patience: Epochs without a better validation log-likelihood after which the phase ends and
             its best weights come back; None trains all epochs and keeps the last weights.
         recipe: How its data are made, for the record; a run with another recipe is another run.
-        part: What is trained: "model", or "frames" or "recurrence" of it (see `part_of`).
+        part: What is trained: "model", or "frames", "recurrence" or "layer_1" and so on of it (see
+            `part_of`).
 
     Raises:
         PlanError: If a count is less than 1, `optimizer` is no Keras optimizer, or there is no such
@@ -67,7 +68,7 @@ class Phase:
     part: str = "model"
 
     def __post_init__(self) -> None:
-        if self.part not in PARTS:
+        if not is_part(self.part):
             raise PlanError(f"`part` must be one of {', '.join(PARTS)}. Received: "
                             f"part={self.part!r}. Pass 'model' for the whole.")
         for name in ("epochs", "batch_size", "segment_length"):
