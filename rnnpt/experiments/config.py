@@ -105,17 +105,18 @@ class FitConfig(PhaseConfig):
 class PretrainConfig(PhaseConfig):
     """What comes before the phase on the data.
 
-    It has all that `PhaseConfig` has; with 0 epochs "hmm" and "parts" are left out.
+    It has all that `PhaseConfig` has; with 0 epochs "hmm", "parts" and "layers" are left out.
 
     Args:
         schedule: "hmm" for sequences drawn from a hidden Markov model; "parts" for single frames
             and then the recurrence by itself; "linear" for a start as a linear autoencoder of the
             data, with a readout that fits it, which takes no epochs; "inputs" for an input kernel
-            that is an RBM's of single frames.
+            that is an RBM's of single frames; "layers" for each layer of a stack of cells by
+            itself, from the frames up.
         frame_epochs: Of "parts" and "inputs", passes over the single frames.
     """
 
-    schedule: Literal["hmm", "parts", "linear", "inputs"] = "hmm"
+    schedule: Literal["hmm", "parts", "linear", "inputs", "layers"] = "hmm"
     frame_epochs: int = 20
 
 

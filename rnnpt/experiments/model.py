@@ -58,8 +58,11 @@ def build_model(config: configs.ModelConfig, seed: int) -> models.SequenceModel:
 
 def _make_cell(config: configs.CellConfig) -> cells.Cell:
     if isinstance(config, configs.KerasCellConfig):
-        kinds = {"lstm": keras.layers.LSTMCell, "gru": keras.layers.GRUCell}
-        return cells.KerasCell(kinds[config.kind](config.units))
+        kinds = {"simple": keras.layers.SimpleRNNCell, "lstm": keras.layers.LSTMCell,
+                 "gru": keras.layers.GRUCell}
+        layers = [kinds[config.kind](config.units) for _ in range(config.num_layers)]
+        return cells.KerasCell(
+            layers[0] if len(layers) == 1 else keras.layers.StackedRNNCells(layers))
     return _CELLS[type(config)](**dataclasses.asdict(config))
 
 

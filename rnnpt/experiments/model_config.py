@@ -221,15 +221,17 @@ class LSTMCellConfig:
 
 @dataclasses.dataclass(frozen=True)
 class KerasCellConfig:
-    """A cell of Keras: `keras.layers.LSTMCell` or `keras.layers.GRUCell`.
+    """Cells of Keras: `SimpleRNNCell`, `LSTMCell` or `GRUCell`, or a stack of them.
 
     Args:
         kind: Which.
-        units: Recurrent units.
+        units: Recurrent units of each.
+        num_layers: How many stand above each other.
     """
 
-    kind: Literal["lstm", "gru"] = "lstm"
+    kind: Literal["simple", "lstm", "gru"] = "lstm"
     units: int = 100
+    num_layers: int = 1
 
 
 CellConfig = (

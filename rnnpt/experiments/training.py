@@ -9,6 +9,7 @@ from rnnpt import datasets, optimizers, pretraining
 from rnnpt.experiments import run_folder
 from rnnpt.experiments.config import ExperimentConfig, FitConfig, PhaseConfig
 from rnnpt.experiments.model import build_model
+from rnnpt.experiments.model_config import KerasCellConfig, SequenceConfig
 from rnnpt.experiments.setting import ConfigError
 
 
@@ -42,6 +43,8 @@ def train(
         parts = _parts(config)
         phases = [*_with_patience(parts.phases(), before.patience), *phases]
         sources |= parts.sources(splits.train)
+    elif before.epochs and before.schedule == "layers":
+        phases = [*_with_patience(_stack(config).phases(), before.patience), *phases]
     elif before.epochs:
         hmm = _hmm(config)
         phases = [*_with_patience([hmm.phase()], before.patience), *phases]
@@ -129,6 +132,21 @@ def _parts(config: ExperimentConfig) -> pretraining.SeparateParts:
         segment_length=before.segment_length,
         seed=config.seed,
     )
+
+
+def _stack(config: ExperimentConfig) -> pretraining.GreedyStack:
+    """Returns the phases of the layers of a stack."""
+    before, model = config.pretrain, config.model
+    cell = model.cell if isinstance(model, SequenceConfig) else None
+    num_layers = cell.num_layers if isinstance(cell, KerasCellConfig) else 1
+    if num_layers < 2:
+        raise ConfigError(
+            "pretrain.schedule must not be layers for a model without a stack, got a "
+            f"{type(model).__name__}: take gru_jsb with model.cell.num_layers=2."
+        )
+    return pretraining.GreedyStack(
+        num_layers, before.epochs, _optimizer(before, before.learning_rate), before.batch_size,
+        before.segment_length, config.seed)
 
 
 def _with_patience(

@@ -66,7 +66,7 @@ def test_a_run_may_begin_as_a_linear_autoencoder(tmp_path):
     def first_loss(*assignments):
         history = train(tmp_path / str(len(assignments)), assignments=[
             *RNN, "fit.learning_rate=1e-6", *assignments]).history
-        return history[0]["loss"]
+        return next(row["loss"] for row in history if row["epoch"] == 1)
 
     assert first_loss("pretrain.schedule=linear") < first_loss() - 0.1
 
@@ -76,6 +76,25 @@ def test_a_run_may_begin_with_features_of_single_frames(tmp_path):
         *RNN, "pretrain.schedule=inputs", "pretrain.frame_epochs=2"])
     assert [row["phase"] for row in result.history] == ["inputs", "fit", "fit", "fit"]
     assert run_folder.read_config(tmp_path).pretrain.frame_epochs == 2
+
+
+STACK = [
+    "model.cell.units=4", "model.cell.num_layers=2", "fit.epochs=1", "pretrain.epochs=2",
+    "pretrain.schedule=layers"]
+
+
+@pytest.mark.parametrize("kind", ["simple", "gru"])
+def test_a_stack_may_learn_a_layer_at_a_time(tmp_path, kind):
+    result = train(tmp_path, "gru_jsb", [*STACK, f"model.cell.kind={kind}"])
+    assert [row["phase"] for row in result.history] == ["layer_1"] * 2 + ["layer_2"] * 2 + ["fit"]
+
+
+@pytest.mark.parametrize("name, assignments", [
+    ("gru_jsb", [*STACK, "model.cell.num_layers=1"]),
+    ("rnn_jsb", [*RNN, "pretrain.epochs=2", "pretrain.schedule=layers"])])
+def test_layers_of_a_model_without_a_stack_are_refused(tmp_path, name, assignments):
+    with pytest.raises(ConfigError, match="pretrain.schedule must not be layers for a model"):
+        train(tmp_path, name, assignments)
 
 
 def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(tmp_path, monkeypatch):
@@ -126,7 +145,8 @@ def test_weights_of_another_model_are_refused(tmp_path):
 
 @pytest.mark.parametrize("kind", ["adam", "sgd", "hessian_free"])
 def test_each_optimizer_trains(tmp_path, kind):
-    history = train(tmp_path, assignments=[*RNN, f"fit.optimizer={kind}"]).history
+    history = train(tmp_path, assignments=[
+        *RNN, "fit.segment_length=7", f"fit.optimizer={kind}"]).history
     assert history[-1]["loss"] < history[0]["loss"]
 
 
