@@ -81,9 +81,13 @@ def reproduce(
         splits: datasets.Splits | None = None
         counted: dict[str, evaluation.Row] = {}
         for row in (row for row in table.rows if row.name in rows):
-            for seed in range(num_seeds if row.runs is not None else 1):
-                key = {"data": name, "row": row.name, "seed": seed, "budget": budget}
-                if results.has(**key) or (row.runs is not None and name not in row.runs):
+            if row.runs is not None and name not in row.runs:
+                continue
+            # What counts has no seed and no epochs.
+            seeds, share = (1, 1.0) if row.runs is None else (num_seeds, budget)
+            for seed in range(seeds):
+                key = {"data": name, "row": row.name, "seed": seed, "budget": share}
+                if results.has(**key):
                     continue
                 splits = splits or datasets.get(name, data_dir)
                 if row.runs is None:

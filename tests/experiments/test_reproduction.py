@@ -104,9 +104,10 @@ def test_a_run_that_was_stopped_goes_on_and_ends_the_same(reproduce, monkeypatch
 
 
 def test_a_budget_is_a_share_of_the_epochs_and_stands_apart(reproduce):
-    reproduce("--rows", "RNN")
-    rows, markdown = reproduce("--rows", "RNN", "--budget", "0.5")
-    assert [(row["budget"], row["updates"]) for row in rows] == [("1.0", "4"), ("0.5", "2")]
+    reproduce("--data", "toy")
+    rows, markdown = reproduce("--data", "toy", "--budget", "0.5")
+    assert [(row["row"], row["budget"], row["updates"]) for row in rows] == [
+        ("Note 1-gram", "1.0", ""), ("RNN", "1.0", "4"), ("RNN", "0.5", "2")]
     lines = [line for line in markdown.splitlines() if line.startswith("| RNN | -8.50")]
     assert lines[0].endswith("| 1 | 1 |") and lines[1].endswith("| 1 | 0.5 |")
 
