@@ -123,10 +123,13 @@ def _hmm(config: ExperimentConfig) -> pretraining.HMM:
 def _parts(config: ExperimentConfig) -> pretraining.SeparateParts:
     """Returns the phases on single frames and of the recurrence by itself."""
     before = config.pretrain
+    # Contrastive divergence has no loss for a curvature.
+    of_frames = dataclasses.replace(before, optimizer="adam") if (
+        before.optimizer == "hessian_free") else before
     return pretraining.SeparateParts(
         frame_epochs=before.frame_epochs,
         epochs=before.epochs,
-        frame_optimizer=_optimizer(before, before.learning_rate),
+        frame_optimizer=_optimizer(of_frames, before.learning_rate),
         optimizer=_optimizer(before, before.learning_rate),
         batch_size=before.batch_size,
         segment_length=before.segment_length,

@@ -62,6 +62,15 @@ def test_pretraining_may_train_the_parts_by_themselves(tmp_path):
         "frames", "recurrence", "recurrence", "fit", "fit"]
 
 
+def test_the_recurrence_by_itself_may_take_a_curvature(tmp_path):
+    result = train(tmp_path, "rnn_rbm_chorales", [
+        *RBM, "pretrain.schedule=parts", "pretrain.frame_epochs=1", "pretrain.batch_size=5",
+        "pretrain.optimizer=hessian_free"])
+    frames, first, second, *_ = result.history
+    assert "damping" not in frames and second["damping"] > 0
+    assert second["loss"] < first["loss"]
+
+
 def test_a_run_may_begin_as_a_linear_autoencoder(tmp_path):
     def first_loss(*assignments):
         history = train(tmp_path / str(len(assignments)), assignments=[
