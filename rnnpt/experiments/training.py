@@ -1,6 +1,7 @@
 """From a named experiment to trained weights in its run folder, and back to the model."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -33,24 +34,14 @@ def train(
     model = build_model(config.model, config.seed)
     phases = [_fit_phase(config.fit, splits.train)]
     sources = {"train": lambda: splits.train}
-    before, start = config.pretrain, None
-    if before.schedule == "linear":
-        start = pretraining.linear_start()
-    elif before.schedule == "inputs":
-        start = pretraining.input_start(
-            before.frame_epochs, before.learning_rate, seed=config.seed)
-    elif before.epochs and before.schedule == "parts":
-        parts = _parts(config)
-        phases = [*_with_patience(parts.phases(), before.patience), *phases]
-        sources |= parts.sources(splits.train)
-    elif before.epochs and before.schedule == "layers":
-        phases = [*_with_patience(_stack(config).phases(), before.patience), *phases]
-    elif before.epochs:
-        hmm = _hmm(config)
-        phases = [*_with_patience([hmm.phase()], before.patience), *phases]
-        sources["hmm"] = hmm.source(splits.train, cache=run_dir / "hmm.npz")
+    schedule = _schedule(config) if config.pretrain.epochs else None
+    if schedule is not None:
+        patience = config.pretrain.patience
+        first = [dataclasses.replace(phase, patience=patience) for phase in schedule.phases()]
+        phases = [*first, *phases]
+        sources |= schedule.sources(splits.train, run_dir)
     return pretraining.run_plan(
-        model, phases, sources, splits.valid, config.seed, run_dir, progress, start
+        model, phases, sources, splits.valid, config.seed, run_dir, progress, _start(config)
     )
 
 
@@ -105,6 +96,24 @@ def _fit_phase(config: FitConfig, train: datasets.Sequences) -> pretraining.Phas
     )
 
 
+def _start(config: ExperimentConfig) -> pretraining.Start | None:
+    """Returns what sets the first weights, if anything does."""
+    before = config.pretrain
+    if before.schedule == "linear":
+        return pretraining.linear_start()
+    if before.schedule == "inputs":
+        return pretraining.input_start(before.frame_epochs, before.learning_rate, seed=config.seed)
+    return None
+
+
+def _schedule(config: ExperimentConfig) -> pretraining.Schedule | None:
+    """Returns the phases before the data themselves, if there are any."""
+    makers: dict[str, Callable[[ExperimentConfig], pretraining.Schedule]] = {
+        "hmm": _hmm, "parts": _parts, "layers": _stack}
+    make = makers.get(config.pretrain.schedule)
+    return None if make is None else make(config)
+
+
 def _hmm(config: ExperimentConfig) -> pretraining.HMM:
     """Returns the phase on sequences drawn from a hidden Markov model, and how they are drawn."""
     return pretraining.HMM(
@@ -150,13 +159,6 @@ def _stack(config: ExperimentConfig) -> pretraining.GreedyStack:
     return pretraining.GreedyStack(
         num_layers, before.epochs, _optimizer(before, before.learning_rate), before.batch_size,
         before.segment_length, config.seed)
-
-
-def _with_patience(
-    phases: list[pretraining.Phase], patience: int | None
-) -> list[pretraining.Phase]:
-    """Returns the phases, each to end after so many epochs without a better one."""
-    return [dataclasses.replace(phase, patience=patience) for phase in phases]
 
 
 def _optimizer(

@@ -7,11 +7,12 @@ from rnnpt.pretraining.linear_autoencoder import FittedAutoencoder, fit_linear_a
 from rnnpt.pretraining.linear_start import fit_readout, initialize_recurrence, start_linearly
 from rnnpt.pretraining.part import part_of
 from rnnpt.pretraining.plan import Phase, PlanResult, run_plan
+from rnnpt.pretraining.schedule import Schedule
 from rnnpt.pretraining.separate import SeparateParts
 from rnnpt.pretraining.start import Start, input_start, linear_start
 
 __all__ = ["HMM", "DivergenceError", "FittedAutoencoder", "FittedHMM", "GreedyStack", "Phase",
-           "PlanError", "PlanResult", "RunFolderError", "SeparateParts", "Start",
+           "PlanError", "PlanResult", "RunFolderError", "Schedule", "SeparateParts", "Start",
            "TrainingInterrupted", "fit_hmm", "fit_linear_autoencoder", "fit_readout",
            "initialize_recurrence", "input_start", "linear_start", "part_of", "run_plan",
            "start_inputs", "start_linearly"]

@@ -1,22 +1,23 @@
 """Pre-training of a stack of recurrent layers, one after the other from the frames up."""
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import keras
 
-from rnnpt.datasets import Sequences
 from rnnpt.pretraining.error import check_count
-from rnnpt.pretraining.plan import Phase, PlanResult, run_plan
+from rnnpt.pretraining.plan import Phase
+from rnnpt.pretraining.schedule import Schedule
 
 
 @dataclasses.dataclass(frozen=True)
-class GreedyStack:
+class GreedyStack(Schedule):
     """Each layer learns to predict the next frame, above those that have learned it already.
 
     A layer trains with a readout to the visible biases, while those below stay as they are; the
-    next one begins with that readout. Use `run` for the pre-training alone, or `phases` as the
-    first ones of a plan whose last trains the whole.
+    next one begins with that readout. The model is a `SequenceModel` whose cell is a
+    `keras.layers.StackedRNNCells`, of layers with as many units each, and whose head has visible
+    biases. Use `run` for the pre-training alone, or `phases` as the first ones of a plan whose last
+    trains the whole.
 
     Args:
         num_layers: Of the stack.
@@ -57,21 +58,3 @@ class GreedyStack:
         names = [f"layer_{number}" for number in range(1, self.num_layers + 1)]
         return [Phase(name, "train", self.epochs, self.optimizer, self.batch_size,
                       self.segment_length, part=name) for name in names]
-
-    def run(self, model: keras.Model, sequences: Sequences, valid: Sequences | None = None,
-            directory: Path | None = None, progress: bool | None = None) -> PlanResult:
-        """Pre-train a model; compile and fit it on the data afterwards.
-
-        Args:
-            model: A `SequenceModel` whose cell is a `keras.layers.StackedRNNCells`, of layers with
-                as many units each, and whose head has visible biases.
-            sequences: The training data.
-            valid: Data of the validation after every epoch, or None.
-            directory: The run folder, or None to keep nothing.
-            progress: See `run_plan`.
-
-        Returns:
-            The history of the pre-training; `model` holds its weights.
-        """
-        return run_plan(model, self.phases(), {"train": lambda: sequences}, valid, self.seed,
-                        directory, progress)

@@ -24,7 +24,8 @@ from tqdm import tqdm
 
 from rnnpt.datasets import Sequences
 from rnnpt.pretraining.error import PlanError, check_count
-from rnnpt.pretraining.plan import Phase, PlanResult, run_plan
+from rnnpt.pretraining.plan import Phase
+from rnnpt.pretraining.schedule import Schedule
 from rnnpt.whole_file import written_beside
 
 _ARRAYS = ("alphabet", "start", "transition", "emission", "log_likelihoods")
@@ -125,7 +126,7 @@ def fit_hmm(sequences: Sequences, num_states: int, tolerance: float = 1e-4,
 
 
 @dataclasses.dataclass(frozen=True)
-class HMM:
+class HMM(Schedule):
     """Pre-training on sequences drawn from a hidden Markov model of the training data.
 
     Use `run` for the pre-training alone, or `phase` and `source` as the first part of a plan.
@@ -194,23 +195,28 @@ class HMM:
             return fitted.sample(rng.choice(lengths, self.num_sequences), self.seed)
         return make
 
-    def run(self, model: keras.Model, sequences: Sequences, valid: Sequences | None = None,
-            directory: Path | None = None, progress: bool | None = None) -> PlanResult:
-        """Pre-train a model; compile and fit it on the data afterwards.
-
-        Args:
-            model: A `SequenceModel`.
-            sequences: The training data.
-            valid: Data of the validation after every epoch, or None.
-            directory: The run folder, or None to keep nothing.
-            progress: See `run_plan`.
+    def phases(self) -> list[Phase]:
+        """Describe the pre-training as the phases of a plan.
 
         Returns:
-            The history of the pre-training; `model` holds its weights.
+            `phase` alone.
         """
-        cache = None if directory is None else Path(directory) / "hmm.npz"
-        return run_plan(model, [self.phase()], {"hmm": self.source(sequences, cache)}, valid,
-                        self.seed, directory, progress)
+        return [self.phase()]
+
+    def sources(
+        self, sequences: Sequences, directory: Path | None = None
+    ) -> dict[str, Callable[[], Sequences]]:
+        """Say how the data of the phase are made.
+
+        Args:
+            sequences: The training data.
+            directory: The run folder, where "hmm.npz" keeps the fit; None keeps nothing.
+
+        Returns:
+            What makes "hmm".
+        """
+        cache = None if directory is None else directory / "hmm.npz"
+        return {"hmm": self.source(sequences, cache)}
 
     def _recipe(self) -> dict[str, Any]:
         names = ("num_states", "num_sequences", "tolerance", "max_iterations", "seed")

@@ -4,7 +4,6 @@ Source: Boulanger-Lewandowski, Bengio and Vincent, Modeling temporal dependencie
 high-dimensional sequences (2012), section 4.
 """
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,8 @@ import numpy as np
 
 from rnnpt.datasets import Sequences
 from rnnpt.pretraining.error import check_count
-from rnnpt.pretraining.plan import Phase, PlanResult, run_plan
-
-Source = Callable[[], Sequences]
+from rnnpt.pretraining.plan import Phase
+from rnnpt.pretraining.schedule import Schedule, Source
 
 
 def _adam() -> keras.optimizers.Optimizer:
@@ -23,13 +21,14 @@ def _adam() -> keras.optimizers.Optimizer:
 
 
 @dataclasses.dataclass(frozen=True)
-class SeparateParts:
+class SeparateParts(Schedule):
     """First the head on shuffled frames, as if they had no order; then the recurrence without it.
 
     An RBM is trained by contrastive divergence on single frames, which starts its kernel and its
     biases; then the network by the cross-entropy of its visible biases alone, sigmoid(b_v + W'' h),
     which starts the cell, W'' and b_v, the initial state among them. W' keeps its small numbers.
-    Both train the visible bias, and that of the recurrence stays. Use `run` for the pre-training
+    Both train the visible bias, and that of the recurrence stays. The model is a `SequenceModel`
+    whose head has weights and visible biases. Use `run` for the pre-training
     alone, or `phases` and `sources` as the first parts of a plan.
 
     Args:
@@ -78,11 +77,12 @@ class SeparateParts:
             Phase("recurrence", "train", self.epochs, self.optimizer, self.batch_size,
                   self.segment_length, part="recurrence")]
 
-    def sources(self, sequences: Sequences) -> dict[str, Source]:
+    def sources(self, sequences: Sequences, directory: Path | None = None) -> dict[str, Source]:
         """Say how the data of the phases are made.
 
         Args:
             sequences: The training data.
+            directory: Not used: nothing is dear.
 
         Returns:
             What makes "frames", every frame a piece by itself, and "train".
@@ -91,20 +91,3 @@ class SeparateParts:
             return Sequences(list(np.concatenate(sequences.sequences)[:, None]))
 
         return {"frames": frames, "train": lambda: sequences}
-
-    def run(self, model: keras.Model, sequences: Sequences, valid: Sequences | None = None,
-            directory: Path | None = None, progress: bool | None = None) -> PlanResult:
-        """Pre-train a model; compile and fit it on the data afterwards.
-
-        Args:
-            model: A `SequenceModel` whose head has weights and visible biases.
-            sequences: The training data.
-            valid: Data of the validation after every epoch, or None.
-            directory: The run folder, or None to keep nothing.
-            progress: See `run_plan`.
-
-        Returns:
-            The history of the pre-training; `model` holds its weights.
-        """
-        return run_plan(model, self.phases(), self.sources(sequences), valid, self.seed, directory,
-                        progress)
