@@ -11,9 +11,9 @@ from rnnpt.heads import BernoulliHead, GaussianHead, GaussianRBMHead, NADEHead, 
 from rnnpt.models import SequenceModel
 from rnnpt.pretraining.error import PlanError
 
-#: The whole; the conditional of single frames; the recurrence with a simpler conditional; and with
-#: that the layers of a stack up to one, "layer_1" the lowest.
-PARTS = ("model", "frames", "recurrence", "layer_1", "layer_2", "...")
+#: The whole; the conditional of single frames; and the recurrence with a simpler conditional. A
+#: layer of a stack is a part besides, "layer_1" the lowest.
+PARTS = ("model", "frames", "recurrence")
 _LAYER = re.compile("layer_([1-9][0-9]*)")
 
 
@@ -24,9 +24,9 @@ def is_part(name: str) -> bool:
         name: Any.
 
     Returns:
-        True for one of `PARTS`, the layers of any number.
+        True for one of `PARTS`, and for a layer of any number.
     """
-    return name in PARTS[:3] or _LAYER.fullmatch(name) is not None
+    return name in PARTS or _LAYER.fullmatch(name) is not None
 
 
 @contextlib.contextmanager
@@ -42,7 +42,7 @@ def part_of(model: keras.Model, name: str) -> Iterator[tuple[keras.Model, Callab
 
     Args:
         model: A built `SequenceModel`.
-        name: One of `PARTS`.
+        name: One of `PARTS`, or a layer.
 
     Yields:
         What is trained, and a function that puts it into the model so far.

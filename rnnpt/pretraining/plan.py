@@ -69,8 +69,8 @@ class Phase:
 
     def __post_init__(self) -> None:
         if not is_part(self.part):
-            raise PlanError(f"`part` must be one of {', '.join(PARTS)}. Received: "
-                            f"part={self.part!r}. Pass 'model' for the whole.")
+            raise PlanError(f"`part` must be one of {', '.join(PARTS)}, or layer_1 and so on. "
+                            f"Received: part={self.part!r}. Pass 'model' for the whole.")
         for name in ("epochs", "batch_size", "segment_length"):
             check_count(name, getattr(self, name))
         if self.patience is not None:

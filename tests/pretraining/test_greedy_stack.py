@@ -130,7 +130,7 @@ def test_a_model_without_the_layer_is_refused(make, message):
 @pytest.mark.parametrize("name", ["layer_0", "layer", "layer_x", "..."])
 def test_what_is_no_part_is_refused(greedy, name):
     phase = greedy.phases()[0]
-    with pytest.raises(PlanError, match="`part` must be one of model, frames, recurrence, layer_1"):
+    with pytest.raises(PlanError, match="`part` must be one of model, .*, or layer_1 and so on"):
         type(phase)("a", "train", 1, phase.optimizer, part=name)
 
 
