@@ -180,13 +180,14 @@ def plot(table: Path) -> Path:
         runs.setdefault(tuple(row[name] for name in KEY), []).append(row)
     sets = sorted({key[0] for key in runs})
     figure, panels = pyplot.subplots(1, len(sets), figsize=(6 * len(sets), 4), squeeze=False)
-    colors = dict(zip(METHODS, ("tab:blue", "tab:green", "tab:olive", "tab:red")))
+    colors = dict(zip(
+        METHODS, ("tab:blue", "tab:green", "tab:olive", "tab:red", "tab:purple"), strict=True))
     for panel, data in zip(panels[0], sets):
         for (_, method, final_phase, *_), points in sorted(
                 (key, points) for key, points in runs.items() if key[0] == data):
             points = sorted(points, key=lambda row: int(row["step"]))
-            images = [int(row["step"]) * (20 if method == "sgd" else 200) for row in points]
-            with_final = final_phase == "True"
+            images = [int(row["step"]) * BATCH_SIZE.get(method, 200) for row in points]
+            with_final = final_phase == "True" or method == "hessian_free"
             panel.semilogy(
                 images, [float(row["error"]) for row in points], color=colors[method],
                 linestyle="-" if with_final else ":",
@@ -232,6 +233,9 @@ def parse() -> argparse.Namespace:
     if not 0 < arguments.share <= 1:
         parser.error(f"--share must be above 0 and at most 1, got {arguments.share}; 0.02 takes "
                      "minutes")
+    if arguments.method == "hessian_free" and arguments.learning_rate is not None:
+        parser.error("--learning_rate must be left out for hessian_free, which has none, got "
+                     f"{arguments.learning_rate}")
     return arguments
 
 
@@ -241,9 +245,11 @@ def main() -> None:
     if arguments.plot:
         print(plot(arguments.output))
         return
-    rate = arguments.learning_rate or (0.02 if arguments.method == "sgd" else 0.005)
+    rates: dict[str, float | None] = {"sgd": 0.02, "hessian_free": None}
+    rate = arguments.learning_rate or rates.get(arguments.method, 0.005)
+    has_final_phase = not arguments.no_final_phase and arguments.method != "hessian_free"
     run = Run(
-        arguments.data, arguments.method, not arguments.no_final_phase,
+        arguments.data, arguments.method, has_final_phase,
         0.0005 if arguments.smoke else arguments.share, rate, arguments.seed)
     table = ResultTable(arguments.output, key=KEY)
     if table.has(**dataclasses.asdict(run)):

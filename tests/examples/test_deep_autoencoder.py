@@ -48,6 +48,24 @@ def test_each_method_learns_and_is_drawn(call, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_hessian_free_steps_learn_and_are_drawn(example, call, tmp_path, monkeypatch):
+    monkeypatch.setitem(example.BATCH_SIZE, "hessian_free", 400)
+    monkeypatch.setattr(example, "CURVATURE_IMAGES", 100)
+    call(tmp_path, "--smoke", "--method", "hessian_free")
+    (row,), points = (rows(tmp_path / name) for name in ("table.csv", "table_curves.csv"))
+    assert (row["final_phase"], row["learning_rate"], row["num_updates"]) == ("False", "None", "10")
+    assert float(row["error"]) < 0.8 * float(points[0]["error"])
+    call(tmp_path, "--plot")
+    assert (tmp_path / "table.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_rate_of_hessian_free_steps_is_refused(call, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        call(tmp_path, "--method", "hessian_free", "--learning_rate", "0.1")
+    assert "--learning_rate must be left out for hessian_free" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_errors(example, call, tmp_path, monkeypatch):
     class Stop(Exception):
         pass
