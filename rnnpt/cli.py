@@ -4,14 +4,16 @@ A command imports what it needs when it runs, so that `--help` and a wrong flag 
 """
 
 import argparse
+import dataclasses
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, get_args
 
 from rnnpt.experiments.config import CONFIGS
 from rnnpt.experiments.published import TABLES
+from rnnpt.serving._option import ServerOptions
 
 
 class _Parser(argparse.ArgumentParser):
@@ -59,6 +61,22 @@ def _folder(text: str) -> Path:
     if path.exists() and not path.is_dir():
         raise argparse.ArgumentTypeError(f"must be a folder, got {text!r}, a file; name another")
     return path
+
+
+def _boolean(text: str) -> bool:
+    """What TensorFlow Serving takes for a flag that is on or off."""
+    if text.lower() not in ("true", "1", "false", "0"):
+        raise argparse.ArgumentTypeError(f"must be true or false, got {text!r}; write one of them")
+    return text.lower() in ("true", "1")
+
+
+#: Type of a setting of the server -> how its flag is read.
+_FLAG_TYPES: dict[type, dict[str, Any]] = {
+    bool: {"type": _boolean, "nargs": "?", "const": True, "metavar": "true|false"},
+    int: {"type": int, "metavar": "N"},
+    float: {"type": float, "metavar": "X"},
+    str: {"metavar": "TEXT"},
+}
 
 
 def _is_for_user(error: Exception) -> bool:
@@ -167,10 +185,14 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model_base_path", type=Path, required=True, help="folder of versions")
+    parser.add_argument("--model_base_path", type=Path, help="folder of versions")
     parser.add_argument("--model_name", help="name in requests; the folder's by default")
     parser.add_argument("--port", type=int, default=8500, help="of gRPC; 8500 by default")
     parser.add_argument("--rest_api_port", type=int, default=8501, help="8501 by default")
+    for field in dataclasses.fields(ServerOptions):
+        parser.add_argument(
+            f"--{field.name}", default=field.default, help=field.metadata["help"],
+            **_FLAG_TYPES[(*get_args(field.type), field.type)[0]])
     parser.set_defaults(function="serve")
 
 

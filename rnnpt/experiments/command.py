@@ -6,6 +6,7 @@ They check what they can before they import TensorFlow, so a mistake is answered
 import contextlib
 import sys
 from pathlib import Path
+from typing import Any
 
 from rnnpt.experiments import published, run_folder
 from rnnpt.experiments._tensorflow import import_quietly
@@ -275,19 +276,33 @@ def export(run_dir: Path, export_dir: Path) -> None:
     print(version)
 
 
-def serve(model_base_path: Path, model_name: str | None, port: int, rest_api_port: int) -> None:
-    """Serves an exported model until it is stopped.
+def serve(
+    model_base_path: Path | None, model_name: str | None, port: int, rest_api_port: int,
+    **options: Any,
+) -> None:
+    """Serves exported models until it is stopped.
 
     Args:
-        model_base_path: Folder of the versions.
+        model_base_path: Folder of the versions of one model.
         model_name: The name in requests; that of the folder by default.
         port: Port of gRPC.
         rest_api_port: Port of REST.
+        **options: Settings of `ServerOptions`; with a `model_config_file` that file names the
+            models, and the first two arguments are passed over.
+
+    Raises:
+        ValueError: If neither a folder nor a file names a model, or a setting is out of range.
     """
+    if model_base_path is None and options["model_config_file"] is None:
+        raise ValueError(
+            "model_base_path or model_config_file must say what to serve, got neither; pass "
+            "--model_base_path with the folder of an export")
     import_quietly()
     from rnnpt.serving import server
 
-    server.serve(model_name or model_base_path.resolve().name, model_base_path, port, rest_api_port)
+    base_path = Path(".") if model_base_path is None else model_base_path
+    server.serve(model_name or base_path.resolve().name, base_path, port, rest_api_port,
+                 options=server.ServerOptions(**options))
 
 
 def demo(output_dir: Path, smoke: bool) -> None:

@@ -6,12 +6,10 @@ import socket
 import threading
 from concurrent.futures import Executor
 
-import uvicorn
-
 from rnnpt.serving._grpc_front import make_server
 from rnnpt.serving._manager import ModelManager
 from rnnpt.serving._option import ServerOptions
-from rnnpt.serving._rest_front import make_application
+from rnnpt.serving._rest_front import make_application, make_http_server
 
 
 class StartError(ValueError):
@@ -124,16 +122,12 @@ class Listener:
                              "another --port") from None
         await grpc_server.start()
         application = make_application(self._manager, self._executor, self._options)
-        grace = self._options.stop_grace_seconds
-        rest_server = uvicorn.Server(uvicorn.Config(
-            application, http="h11", ws="none", loop="none", lifespan="off", log_config=None,
-            access_log=False, server_header=False, timeout_keep_alive=3600,
-            timeout_graceful_shutdown=max(1, round(grace))))
+        rest_server = make_http_server(application, self._options)
         rest_task = asyncio.ensure_future(rest_server.serve(sockets=[rest_socket]))
         while not rest_server.started and not rest_task.done():
             await asyncio.sleep(0.005)
         self._started.set()
         await self._stopping.wait()
         rest_server.should_exit = True
-        await grpc_server.stop(grace)
+        await grpc_server.stop(self._options.stop_grace_seconds)
         await rest_task

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from typing import Any
 
+import uvicorn
+
 from rnnpt.serving._manager import ModelManager
 from rnnpt.serving._option import ServerOptions
 from rnnpt.serving._rest import Answer, answer_call, answer_error
@@ -54,6 +56,22 @@ def make_application(
         await _send(send, answer, options)
 
     return application
+
+
+def make_http_server(application: Application, options: ServerOptions) -> uvicorn.Server:
+    """Makes the server of a port that speaks HTTP; it runs in the event loop that calls `serve`.
+
+    Args:
+        application: What answers.
+        options: How long requests under way may take when it stops.
+
+    Returns:
+        The server, without a socket.
+    """
+    return uvicorn.Server(uvicorn.Config(
+        application, http="h11", ws="none", loop="none", lifespan="off", log_config=None,
+        access_log=False, server_header=False, timeout_keep_alive=3600,
+        timeout_graceful_shutdown=max(1, round(options.stop_grace_seconds))))
 
 
 async def _read_body(receive: Callable) -> bytes | None:
