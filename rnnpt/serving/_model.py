@@ -1,18 +1,15 @@
-"""The versions of one model: which are there, which are in memory, and how they fail."""
+"""The versions of one model and the order in which they come and go.
+
+The rules are TensorFlow Serving's: what it calls aspired is wanted here, and its policy that
+preserves availability chooses the next version to load or to unload.
+"""
 
 import dataclasses
-import logging
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-from rnnpt.serving._option import ServerOptions
+from rnnpt.serving._model_config import ModelSettings
 from rnnpt.serving._servable import Servable
-from rnnpt.serving.error import Internal, NotFound, ServingError, Unavailable
-
-_LOGGER = logging.getLogger("rnnpt.serving")
-_MAX_INT64 = 2**63 - 1
+from rnnpt.serving.error import NotFound, ServingError
 
 
 @dataclasses.dataclass
@@ -21,180 +18,145 @@ class Version:
 
     Args:
         number: The folder's name.
-        state: TensorFlow Serving's word: LOADING, AVAILABLE or END.
-        error: Why it does not load.
+        folder: Where it is loaded from.
+        state: TensorFlow Serving's word: START, LOADING, AVAILABLE, UNLOADING or END.
+        error: Why it has ended, None if it was only unloaded.
         servable: The model while it is AVAILABLE.
-        num_failures: How many times it failed to load.
-        next_try: When it is tried again, on the monotonic clock.
+        is_wanted: Whether the folder is there and the policy picks it.
+        is_due: Whether somebody is at it: its load has been asked for.
     """
 
     number: int
-    state: str = "LOADING"
+    folder: Path
+    state: str = "START"
     error: ServingError | None = None
     servable: Servable | None = None
-    num_failures: int = 0
-    next_try: float = 0.0
+    is_wanted: bool = True
+    is_due: bool = False
 
-
-def version_folders(base_path: Path) -> dict[int, Path] | None:
-    """Finds the versions of a model.
-
-    Args:
-        base_path: The folder of version folders.
-
-    Returns:
-        Number -> folder; names that are no number of 64 bits are passed over. None if there is no
-        such folder.
-    """
-    try:
-        folders = sorted(path for path in base_path.iterdir() if path.is_dir())
-    except OSError:
-        return None
-    found: dict[int, Path] = {}
-    for folder in folders:
-        name = folder.name
-        if not (name.isascii() and name.isdigit()) or int(name) > _MAX_INT64:
-            continue
-        if int(name) in found:
-            _LOGGER.warning("%s and %s are the same version; the first is used",
-                            found[int(name)].name, folder)
-            continue
-        found[int(name)] = folder
-    return found
+    @property
+    def is_new(self) -> bool:
+        """Whether nobody has begun to load it."""
+        return self.state == "START" and not self.is_due
 
 
 class Model:
-    """One model's versions: the newest is served, and an old one until the newest has loaded.
+    """One model's versions; whoever calls it holds the manager's lock.
 
     Args:
         name: The name in requests.
-        base_path: The folder of version folders.
-        options: How often to try.
-        load: Folder and number -> a model that is ready.
     """
 
-    def __init__(
-        self, name: str, base_path: Path, options: ServerOptions,
-        load: Callable[[Path, int], Servable],
-    ):
+    def __init__(self, name: str):
         self.name = name
-        self.base_path = base_path
-        self._options = options
-        self._load = load
-        self._lock = threading.Lock()
-        self._versions: dict[int, Version] = {}
-        self._wanted: dict[int, Path] = {}
+        #: What the operator says of it; None when it is no longer configured.
+        self.settings: ModelSettings | None = None
+        self._listed: dict[int, Version] = {}
+        self._managed: dict[int, Version] = {}
+        self._next_folders: dict[int, Path] | None = None
 
-    def refresh(self) -> None:
-        """Looks at the folder, loads what is new, then drops what is old. One thread calls it."""
-        folders = version_folders(self.base_path)
-        if folders is None:
-            _LOGGER.warning("model_base_path must be a folder, got %s; waiting for it to appear",
-                            self.base_path)
-            return
-        if not folders and not self._versions:
-            _LOGGER.warning("model_base_path must hold a version folder such as 1, got none in %s; "
-                            "waiting for one", self.base_path)
-        newest = max(folders, default=None)
-        self._wanted = {} if newest is None else {newest: folders[newest]}
-        for number, folder in self._wanted.items():
-            self._try_load(number, folder)
-        self._drop_unwanted()
-
-    def _try_load(self, number: int, folder: Path) -> None:
-        with self._lock:
-            version = self._versions.get(number)
-            # One that was unloaded may be wanted again; one that failed for good stays out.
-            if version is None or (version.state == "END" and version.error is None):
-                version = self._versions[number] = Version(number)
-        if version.state != "LOADING" or time.monotonic() < version.next_try:
-            return
-        try:
-            servable = self._load(folder, number)
-        except Exception as error:  # whatever a broken file makes the loader raise
-            known = error if isinstance(error, ServingError) else Internal(repr(error))
-            self._record_failure(version, known)
-            return
-        with self._lock:
-            version.servable, version.state, version.error = servable, "AVAILABLE", None
-        _LOGGER.info("model %s: version %d is available", self.name, number)
-
-    def _record_failure(self, version: Version, error: ServingError) -> None:
-        options = self._options
-        with self._lock:
-            version.num_failures += 1
-            version.next_try = time.monotonic() + options.load_retry_interval_micros / 1e6
-            ended = version.num_failures > options.max_num_load_retries
-            if ended:
-                version.error, version.state = error, "END"
-        _LOGGER.error("model %s: version %d does not load (%s): %s", self.name, version.number,
-                      "given up" if ended else "will be tried again", error)
-
-    def _drop_unwanted(self) -> None:
-        retired = []
-        with self._lock:
-            available = {n for n, v in self._versions.items() if v.state == "AVAILABLE"}
-            if self._wanted and not available & set(self._wanted):
-                return
-            for number in available - set(self._wanted):
-                version = self._versions[number]
-                retired.append(version.servable)
-                version.servable, version.state = None, "END"
-        for servable in retired:
-            if servable is not None:
-                servable.retire()
-
-    def hold(self, number: int | None) -> Servable:
-        """Finds a version to run.
+    def want(self, folders: dict[int, Path]) -> None:
+        """Says which versions are to be served from now on.
 
         Args:
-            number: Its number, None for the newest that is loaded.
+            folders: Number -> folder.
+        """
+        self._next_folders = folders
+
+    def drop(self) -> None:
+        """Takes the model out of the configuration: its versions are unloaded in their turn."""
+        self.settings = None
+        self._next_folders = {}
+        for version in self._managed.values():
+            version.is_wanted = False
+
+    def next_version(self) -> Version | None:
+        """Tells whose turn it is.
 
         Returns:
-            The model, which the caller has to release.
-
-        Raises:
-            NotFound: If that version, or any, is not loaded.
+            A version that is AVAILABLE and to be unloaded, or one in START that is to be loaded;
+            None if all is as it should be or under way.
         """
-        with self._lock:
-            served = {n: v.servable for n, v in self._versions.items() if v.servable is not None}
-            servable = served.get(max(served, default=0) if number is None else number)
-            if servable is None:
-                raise not_found(self.name, number)
-            # Under the lock, because what is dropped leaves the table first.
-            servable.hold()
-            return servable
+        self._settle()
+        wanted = [version for version in self._managed.values() if version.is_wanted]
+        leftover = [version for version in self._managed.values()
+                    if not version.is_wanted and version.state == "AVAILABLE"]
+        is_served = any(version.state == "AVAILABLE" for version in wanted)
+        if leftover and (not wanted or is_served or len(leftover) > 1):
+            return min(leftover, key=lambda version: version.number)
+        new = [version for version in wanted if version.is_new]
+        return max(new, key=lambda version: version.number, default=None)
+
+    def _settle(self) -> None:
+        """Forgets what has ended, then takes up what `want` said last."""
+        for number, version in list(self._managed.items()):
+            if not version.is_wanted and (version.is_new or version.state == "END"):
+                del self._managed[number]
+        folders = self._next_folders
+        if folders is None:
+            return
+        # A version that is wanted again has to end first; until then nothing else changes.
+        if any(number in folders and not version.is_wanted
+               for number, version in self._managed.items()):
+            return
+        self._next_folders = None
+        for number, version in self._managed.items():
+            version.is_wanted = number in folders
+        for number in folders.keys() - self._managed.keys():
+            version = Version(number, folders[number])
+            self._managed[number] = self._listed[number] = version
+
+    def served(self) -> dict[int, Servable]:
+        """Finds what requests may use.
+
+        Returns:
+            Number -> model of each version that is AVAILABLE.
+        """
+        return {version.number: version.servable for version in self._managed.values()
+                if version.servable is not None}
+
+    def decided(self) -> Version | None:
+        """Tells how the wait for the model ends.
+
+        Returns:
+            The newest version that is wanted and AVAILABLE, or given up; None while there is
+            something to wait for.
+        """
+        ended = [version for version in self._managed.values()
+                 if version.is_wanted and version.state in ("AVAILABLE", "END")]
+        return max(ended, key=lambda version: version.number, default=None)
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a version is being loaded, or in the queue for it."""
+        return any(version.state == "LOADING" or (version.state == "START" and version.is_due)
+                   for version in self._managed.values())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no version is wanted: none is there, or none that the policy picks."""
+        return not any(version.is_wanted for version in self._managed.values())
+
+    def is_available(self, number: int) -> bool:
+        """Tells whether requests may use a version.
+
+        Args:
+            number: The version.
+
+        Returns:
+            Whether it is AVAILABLE.
+        """
+        version = self._managed.get(number)
+        return version is not None and version.state == "AVAILABLE"
 
     def status(self) -> list[Version]:
-        """Lists the versions.
+        """Lists the versions that were ever seen.
 
         Returns:
             Copies, newest first.
         """
-        with self._lock:
-            versions = [dataclasses.replace(version) for version in self._versions.values()]
-        return sorted(versions, key=lambda version: -version.number)
-
-    def startup(self) -> bool:
-        """Tells how the first load went.
-
-        Returns:
-            True once the newest version is loaded, False while there is something to wait for.
-
-        Raises:
-            Unavailable: If the newest version will not load.
-        """
-        wanted = [version for version in self.status() if version.number in self._wanted]
-        failed = [version for version in wanted if version.state == "END"]
-        if failed:
-            raise Unavailable(f"version {failed[0].number} of model {self.name} in "
-                              f"{self.base_path} does not load: {failed[0].error}")
-        return bool(wanted) and all(version.state == "AVAILABLE" for version in wanted)
-
-    def close(self) -> None:
-        """Drops every version."""
-        self._wanted = {}
-        self._drop_unwanted()
+        return [dataclasses.replace(self._listed[number])
+                for number in sorted(self._listed, reverse=True)]
 
 
 def not_found(name: str, number: int | None) -> NotFound:

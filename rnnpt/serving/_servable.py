@@ -7,7 +7,7 @@ while it runs.
 
 import collections
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class Servable:
         self._lock = threading.Lock()
         self._num_users = 0
         self._is_retired = False
+        self._after_close: Callable[[], None] = lambda: None
         try:
             meta_graph = _load(self._session, graph, path)
         except BaseException:
@@ -88,10 +89,17 @@ class Servable:
                     self._callables.popitem(last=False)
             return self._callables[key]
 
-    def hold(self) -> None:
-        """Keeps the model open until `release`; the caller knows that it is not retired."""
+    def hold(self) -> bool:
+        """Keeps the model open until `release`.
+
+        Returns:
+            Whether it does; False if the model is retired.
+        """
         with self._lock:
+            if self._is_retired:
+                return False
             self._num_users += 1
+            return True
 
     def release(self) -> None:
         """Ends one `hold`."""
@@ -101,17 +109,23 @@ class Servable:
         if closing:
             self._close()
 
-    def retire(self) -> None:
-        """Closes the model as soon as nobody uses it."""
+    def retire(self, then: Callable[[], None] = lambda: None) -> None:
+        """Closes the model as soon as nobody uses it.
+
+        Args:
+            then: What to call when it is closed.
+        """
         with self._lock:
             closing = not self._is_retired and not self._num_users
-            self._is_retired = True
+            if not self._is_retired:
+                self._is_retired, self._after_close = True, then
         if closing:
             self._close()
 
     def _close(self) -> None:
         self._callables.clear()
         self._session.close()
+        self._after_close()
 
 
 def _load(

@@ -7,7 +7,7 @@
 import functools
 import os
 import signal
-import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -15,19 +15,21 @@ from typing import Any
 
 from rnnpt.serving._listener import Listener, StartError, bind
 from rnnpt.serving._manager import ModelManager
-from rnnpt.serving._model import Model, version_folders
+from rnnpt.serving._model_config import ModelSettings, model_settings, read_config, single_model
 from rnnpt.serving._option import ServerOptions
+from rnnpt.serving._version_folder import version_folders
 from rnnpt.serving._warmup import load_servable
-from rnnpt.serving.error import Unavailable
+from rnnpt.serving.error import ServingError
 
 __all__ = ["ModelServer", "ServerOptions", "StartError", "serve"]
 
 
 class ModelServer:
-    """A server of one model, over gRPC and REST, from `start` (or `with`) to `stop`.
+    """A server of models, over gRPC and REST, from `start` (or `with`) to `stop`.
 
     Args:
-        model_name: The name in requests.
+        model_name: The name in requests; passed over if the options name a `model_config_file`,
+            as is the next.
         model_base_path: The folder of version folders; the newest version is served.
         port: gRPC's port; 0 picks a free one, which `port` tells after the start.
         rest_api_port: REST's port, likewise.
@@ -47,14 +49,13 @@ class ModelServer:
         self.model_base_path = Path(model_base_path)
         self._options = options
         load = functools.partial(load_servable, options=options)
-        model = Model(model_name, self.model_base_path, options, load)
-        self._manager = ModelManager([model], options)
+        self._manager = ModelManager(options, load)
         num_threads = options.grpc_max_threads or 4 * (os.cpu_count() or 1)
         self._executor = ThreadPoolExecutor(num_threads, thread_name_prefix="rnnpt-serving")
         self._listener: Listener | None = None
 
     def start(self, wait_for_versions: bool = False) -> bool:
-        """Loads the model, then opens the ports.
+        """Loads the models, then opens the ports.
 
         Args:
             wait_for_versions: Whether to wait, as TensorFlow Serving does, for a base path that
@@ -65,32 +66,62 @@ class ModelServer:
 
         Raises:
             FileNotFoundError: If there is no version and nobody waits for one.
-            StartError: If a port is in use or the model does not load.
+            StartError: If a port is in use, the `model_config_file` is refused, or a model does
+                not load.
         """
-        if not wait_for_versions and not version_folders(self.model_base_path):
-            raise FileNotFoundError(
-                "model_base_path must hold a version folder with a SavedModel, such as 1, got "
-                f"{self.model_base_path} without one; export a model to {self.model_base_path}/1")
-        # Both ports are taken before the model loads, which may take long.
+        settings = self._settings()
+        if not wait_for_versions:
+            self._check_versions(settings or [])
+        # Both ports are taken before the models load, which may take long.
         rest_socket = bind(self.host, self.rest_api_port, "rest_api_port")
         try:
             if self.port:
                 bind(self.host, self.port, "port").close()
-            if not self._manager.wait_for_startup():
+            if not self._manager.wait_for_startup(settings):
                 return False
             listener = Listener(self._manager, self._executor, self._options)
             self.port, self.rest_api_port = listener.start(self.host, self.port, rest_socket)
             self._listener = listener
             return True
-        except Unavailable as error:
-            raise StartError(
-                f"model_base_path must hold a model that loads: {error}; export it again") from None
+        except ServingError as error:
+            raise self._start_error(error) from None
         finally:
             if self._listener is None:
                 rest_socket.close()
+                self._manager.stop()
+
+    def _settings(self) -> list[ModelSettings] | None:
+        if not self._options.model_config_file:
+            return [single_model(self.model_name, self.model_base_path)]
+        try:
+            config = read_config(self._options.model_config_file)
+            if config.WhichOneof("config") is None:
+                return None
+            return model_settings(config)
+        except ServingError as error:
+            raise self._start_error(error) from None
+
+    def _check_versions(self, settings: Iterable[ModelSettings]) -> None:
+        is_file = bool(self._options.model_config_file)
+        for model in settings:
+            # As it was written, for the message.
+            base_path = model.base_path if is_file else self.model_base_path
+            if not version_folders(base_path):
+                name = f"base_path of model {model.name}" if is_file else "model_base_path"
+                raise FileNotFoundError(
+                    f"{name} must hold a version folder with a SavedModel, such as 1, got "
+                    f"{base_path} without one; export a model to {base_path}/1")
+
+    def _start_error(self, error: ServingError) -> StartError:
+        told = " ".join(f"Failed to start server. Error: {error.code}: {error}".split())
+        if self._options.model_config_file:
+            return StartError("model_config_file must name models that can be served, got "
+                              f"{self._options.model_config_file} ({told}); mend what it tells of")
+        return StartError("model_base_path must hold a model that loads, got "
+                          f"{self.model_base_path} ({told}); export it again")
 
     def stop(self) -> None:
-        """Refuses new requests, lets those under way end, and drops the model."""
+        """Refuses new requests, lets those under way end, and drops the models."""
         if self._listener is not None:
             self._listener.stop()
         self._manager.stop()
@@ -124,12 +155,13 @@ def serve(
     model_name: str, model_base_path: str | os.PathLike, port: int = 8500,
     rest_api_port: int = 8501, host: str = "127.0.0.1", options: ServerOptions = ServerOptions(),
 ) -> None:
-    """Serves a model until SIGINT or SIGTERM; the command line's `serve`.
+    """Serves models until SIGINT or SIGTERM; the command line's `serve`.
 
     Waits for a base path that does not exist yet, as TensorFlow Serving does.
 
     Args:
-        model_name: The name in requests.
+        model_name: The name in requests; passed over if the options name a `model_config_file`,
+            as is the next.
         model_base_path: The folder of version folders; the newest version is served.
         port: gRPC's port, 0 for a free one.
         rest_api_port: REST's port, 0 for a free one.
@@ -137,19 +169,20 @@ def serve(
         options: Everything else.
     """
     server = ModelServer(model_name, model_base_path, port, rest_api_port, host, options)
-    stopping = threading.Event()
 
     def stop(*_: Any) -> None:
-        stopping.set()
         server._manager.interrupt()
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         if server.start(wait_for_versions=True):
-            print(f"Serving {model_name} from {model_base_path}: gRPC at {host}:{server.port}, "
-                  f"REST at http://{host}:{server.rest_api_port}/v1/models/{model_name}; "
+            what, path = f"{model_name} from {model_base_path}", f"/{model_name}"
+            if options.model_config_file:
+                what, path = f"the models of {options.model_config_file}", ""
+            print(f"Serving {what}: gRPC at {host}:{server.port}, "
+                  f"REST at http://{host}:{server.rest_api_port}/v1/models{path}; "
                   "stop with Ctrl-C.", flush=True)
-            stopping.wait()
+            server._manager.wait_for_interrupt()
     finally:
         server.stop()
         for number, handler in previous.items():

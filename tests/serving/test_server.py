@@ -78,11 +78,13 @@ def test_a_base_path_without_a_version_is_told(tmp_path, make) -> None:
     lambda folder: folder.mkdir(),
     lambda folder: (folder.mkdir(), (folder / "saved_model.pb").write_bytes(b"\xff" * 40)),
 ])
-def test_a_model_that_does_not_load_is_told(tmp_path, make) -> None:
+def test_row_65_a_model_that_does_not_load_is_told(tmp_path, make) -> None:
     (tmp_path / "m").mkdir()
     make(tmp_path / "m" / "1")
-    with pytest.raises(StartError, match="^model_base_path must hold a model that loads: version 1 "
-                                         "of model chorales in .* does not load: .*") as caught:
+    with pytest.raises(StartError, match=(
+            r"^model_base_path must hold a model that loads, got .*m \(Failed to start server. "
+            r"Error: UNKNOWN: 1 servable\(s\) did not become available: {{{name: chorales version: "
+            r"1} due to error: [A-Z_]+: .*}, }\); export it again$")) as caught:
         with model_server(tmp_path / "m"):
             pass
     assert "\n" not in str(caught.value)
@@ -91,7 +93,7 @@ def test_a_model_that_does_not_load_is_told(tmp_path, make) -> None:
 def test_a_truncated_variables_file_does_not_load(base_path) -> None:
     data = base_path / "1" / "variables" / "variables.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:100])
-    with pytest.raises(StartError, match="does not load"):
+    with pytest.raises(StartError, match="name: chorales version: 1} due to error: "):
         with model_server(base_path):
             pass
 
@@ -139,7 +141,7 @@ def test_row_62_a_broken_version_stays_out_and_is_told(base_path, caplog) -> Non
         broken, serving = client.status()
         assert (broken.version, serving.version, serving.state) == (2, 1, "AVAILABLE")
         assert "no SavedModel in" in broken.error
-        assert "version 2 does not load (given up)" in caplog.text
+        assert "model chorales: version 2 is given up" in caplog.text
         assert client.metadata().version == 1
         shutil.rmtree(base_path / "2")
         client.start()
@@ -293,7 +295,7 @@ def test_serve_waits_for_a_model_until_sigint(tmp_path) -> None:
     try:
         assert select.select([process.stderr], [], [], 60)[0]
         warnings = ""
-        while "model_base_path must be a folder" not in warnings:
+        while "base_path of model chorales must be a folder" not in warnings:
             warnings += process.stderr.readline()
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 0
