@@ -1,5 +1,9 @@
 """The embedded server's life: ports, versions that come and go, warm-up, the end."""
 
+import contextlib
+import dataclasses
+import http.client
+import json
 import os
 import pathlib
 import re
@@ -11,16 +15,18 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
+import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2
+from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_service_pb2_grpc
 
 from rnnpt.serving.client import Client, NotFound, ServingError
 from rnnpt.serving.server import ModelServer, ServerOptions, StartError, serve
 from tests.serving.conftest import OPTIONS
-from tests.serving.tiny_model import save_tiny, write_warmup
+from tests.serving.tiny_model import TinyModel, save, save_tiny, write_warmup
 
 
 def model_server(base_path: pathlib.Path, **changes) -> ModelServer:
@@ -106,32 +112,44 @@ def test_row_59_version_folders_are_numbers(base_path) -> None:
         assert [status.version for status in client.status()] == [5]
 
 
-def test_row_61_a_new_version_replaces_the_old_one_without_a_failed_request(base_path) -> None:
-    failures: list[ServingError] = []
+def test_row_61_a_model_is_replaced_ten_times_under_load_without_a_failed_request(
+        tmp_path) -> None:
+    # One signature only, so that a version loads in a blink.
+    base_path = tmp_path / "chorales"
+    base_path.mkdir()
+    save(base_path / "1", TinyModel(), ("start",))
+    errors: list[ServingError] = []
+    num_answers = [0] * 4
     stopping = threading.Event()
 
-    def ask(client: Client) -> None:
-        while not stopping.is_set():
-            try:
-                client.start()
-            except ServingError as error:
-                failures.append(error)
+    def ask(index: int, target: str) -> None:
+        with Client(target, timeout_s=20) as client:
+            while not stopping.is_set():
+                try:
+                    client.start()
+                    num_answers[index] += 1
+                except ServingError as error:
+                    errors.append(error)
 
     with model_server(base_path) as server, client_of(server) as client:
-        asking = threading.Thread(target=ask, args=(client,))
-        asking.start()
+        targets = [f"127.0.0.1:{server.port}", f"http://127.0.0.1:{server.rest_api_port}"] * 2
+        askers = [threading.Thread(target=ask, args=pair) for pair in enumerate(targets)]
+        for asker in askers:
+            asker.start()
         try:
-            for version in (2, 3, 4):
+            for version in range(2, 12):
                 shutil.copytree(base_path / "1", base_path / f".{version}")
                 os.rename(base_path / f".{version}", base_path / str(version))
                 wait_for(lambda: client.metadata().version == version, f"{version} is served")
         finally:
             stopping.set()
-            asking.join()
+            for asker in askers:
+                asker.join()
         wait_for(lambda: client.status()[1].state == "END", "the old version is dropped")
-        assert not failures
+        assert not errors
+        assert min(num_answers) > 10
         assert [(s.version, s.state) for s in client.status()] == [
-            (4, "AVAILABLE"), (3, "END"), (2, "END"), (1, "END")]
+            (11, "AVAILABLE"), *((version, "END") for version in range(10, 0, -1))]
 
 
 def test_row_62_a_broken_version_stays_out_and_is_told(base_path, caplog) -> None:
@@ -210,6 +228,138 @@ def test_a_broken_warm_up_file_fails_the_load(base_path) -> None:
     file.write_bytes(b"no record" * 20)
     with pytest.raises(StartError, match="tf_serving_warmup_requests must be a file of TFRecords"):
         model_server(base_path).start()
+
+
+def write_config(file: pathlib.Path, *models: str) -> ServerOptions:
+    """Writes a file of models and returns options that name it."""
+    file.write_text("model_config_list {%s}" % "".join(
+        "config { model_platform: 'tensorflow' %s }" % model for model in models))
+    return dataclasses.replace(
+        OPTIONS, model_config_file=str(file), allow_version_labels_for_unavailable_models=True)
+
+
+@pytest.fixture
+def two_models(base_path: pathlib.Path, tmp_path: pathlib.Path) -> Iterator[ModelServer]:
+    """A server of chorales, versions 1 and 2 with labels, and of folk, version 7."""
+    for path in (base_path / "2", tmp_path / "f" / "7"):
+        shutil.copytree(base_path / "1", path)
+    options = write_config(
+        tmp_path / "models.config",
+        f"name: 'chorales' base_path: '{base_path}' model_version_policy {{ all {{}} }} "
+        "version_labels { key: 'stable' value: 1 } version_labels { key: 'later' value: 9 }",
+        f"name: 'folk' base_path: '{tmp_path}/f'")
+    with model_server(tmp_path / "passed_over", options=options) as server:  # row 70
+        yield server
+
+
+def get(server: ModelServer, path: str, body: dict | None = None) -> tuple[int, dict]:
+    """Asks over REST with the path as it is written."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_api_port, timeout=20)
+    with contextlib.closing(connection):
+        if body is None:
+            connection.request("GET", path)
+        else:
+            connection.request("POST", path, json.dumps(body))
+        answer = connection.getresponse()
+        return answer.status, json.load(answer)
+
+
+def test_rows_29_43_and_70_the_models_of_a_file_over_grpc(two_models) -> None:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.signature_name = "start"
+    request.inputs["session"].CopyFrom(tf.make_tensor_proto(np.zeros(1, np.int32)))
+    with grpc.insecure_channel(f"127.0.0.1:{two_models.port}") as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        for name, choice, version in (
+                ("chorales", {}, 2), ("chorales", {"version": {"value": 1}}, 1),
+                ("chorales", {"version_label": "stable"}, 1), ("folk", {}, 7)):
+            spec = model_pb2.ModelSpec(name=name, signature_name="start", **choice)
+            request.model_spec.CopyFrom(spec)
+            answered = stub.Predict(request, timeout=20).model_spec
+            # The version stands where the label stood.
+            assert answered == model_pb2.ModelSpec(
+                name=name, signature_name="start", version={"value": version})
+        for choice, code, text in (
+                ({"version_label": "zzz"}, grpc.StatusCode.INVALID_ARGUMENT,
+                 "Unrecognized servable version label: zzz"),
+                ({"version_label": "later"}, grpc.StatusCode.NOT_FOUND,
+                 "Servable not found for request: Specific(chorales, 9)")):
+            request.model_spec.CopyFrom(model_pb2.ModelSpec(name="chorales", **choice))
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.Predict(request, timeout=20)
+            assert (caught.value.code(), caught.value.details()) == (code, text)
+
+
+def test_rows_29_53_55_and_58_the_models_of_a_file_over_rest(two_models) -> None:
+    body = {"signature_name": "start", "inputs": [0]}
+    started = (200, {"outputs": [[0.5, 0.25, -0.5]]})
+    for path in ("chorales", "chorales/labels/stable", "chorales/versions/2", "folk"):
+        assert get(two_models, f"/v1/models/{path}:predict", body) == started
+    for path, status, text in (
+            ("chorales/labels/zzz", 400, "Unrecognized servable version label: zzz"),
+            ("chorales/labels/later", 404, "Servable not found for request: Specific(chorales, 9)"),
+            ("folk/labels/stable", 400, "Unrecognized servable version label: stable"),
+            ("passed_over", 404, "Servable not found for request: Latest(passed_over)"),
+            ("..%2Ff", 404, "Servable not found for request: Latest(../f)")):
+        assert get(two_models, f"/v1/models/{path}:predict", body) == (status, {"error": text})
+        assert get(two_models, f"/v1/models/{path}/metadata") == (status, {"error": text})
+    # The status does not look at labels.
+    listed = [{"version": version, "state": "AVAILABLE",
+               "status": {"error_code": "OK", "error_message": ""}} for version in "21"]
+    for path in ("chorales", "chorales/labels/zzz"):
+        assert get(two_models, f"/v1/models/{path}") == (200, {"model_version_status": listed})
+    assert get(two_models, "/v1/models/chorales/versions/1")[1] == {
+        "model_version_status": listed[1:]}
+    # row 54
+    for path, text in (("nope", "Could not find any versions of model nope"),
+                       ("nope/versions/3", "Could not find version 3 of model nope"),
+                       ("folk/versions/3", "Could not find version 3 of model folk")):
+        assert get(two_models, f"/v1/models/{path}") == (404, {"error": text})
+
+
+def test_a_file_whose_models_have_no_version_is_told(tmp_path) -> None:
+    options = write_config(tmp_path / "models.config", f"name: 'a' base_path: '{tmp_path}/a'")
+    with pytest.raises(FileNotFoundError, match=(
+            f"^base_path of model a must hold a version folder .*, got {tmp_path}/a without one; "
+            f"export a model to {tmp_path}/a/1$")):
+        model_server(tmp_path, options=options).start()
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    # row 67
+    ("model_config_list {", "INVALID_ARGUMENT: Invalid protobuf file: '.*models.config'"),
+    ("model_config_list { config { name: 'a' base_path: 'rel/fa' model_platform: 'tensorflow' } }",
+     "INVALID_ARGUMENT: Expected model a to have an absolute path or URI; got "
+     "base_path..=rel/fa"),
+    (None, "NOT_FOUND: .*models.config; No such file or directory"),
+])
+def test_row_67_a_file_of_models_that_is_refused_is_told(tmp_path, text, told) -> None:
+    file = tmp_path / "models.config"
+    if text is not None:
+        file.write_text(text)
+    options = ServerOptions(model_config_file=str(file))
+    with pytest.raises(StartError, match=(
+            f"^model_config_file must name models that can be served, got {file} .Failed to start "
+            f"server. Error: {told}.; mend what it tells of$")):
+        model_server(tmp_path, options=options).start(wait_for_versions=True)
+
+
+def test_row_69_a_label_at_startup_without_its_flag_is_told(base_path, tmp_path) -> None:
+    options = write_config(
+        tmp_path / "models.config",
+        f"name: 'chorales' base_path: '{base_path}' version_labels {{ key: 's' value: 1 }}")
+    options = dataclasses.replace(options, allow_version_labels_for_unavailable_models=False)
+    with pytest.raises(StartError, match="Error: FAILED_PRECONDITION: Request to assign label to "
+                                         "version 1 of model chorales, which is not currently"):
+        model_server(tmp_path, options=options).start()
+
+
+def test_a_server_of_no_models_starts(tmp_path) -> None:
+    (tmp_path / "models.config").write_text("")
+    options = dataclasses.replace(OPTIONS, model_config_file=str(tmp_path / "models.config"))
+    with model_server(tmp_path, options=options) as server:
+        assert get(server, "/v1/models/a") == (
+            404, {"error": "Could not find any versions of model a"})
 
 
 @pytest.mark.parametrize(("name", "value"), [
@@ -308,3 +458,19 @@ def test_serve_refuses_a_port_in_use(tiny_model) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         with pytest.raises(StartError, match="--port$"):
             serve("chorales", tiny_model, port=taken.getsockname()[1], rest_api_port=0)
+
+
+def test_serve_serves_the_models_of_a_file(base_path, tmp_path, capsys, monkeypatch) -> None:
+    options = write_config(tmp_path / "m.config", f"name: 'a' base_path: '{base_path}'")
+    start = ModelServer.start
+
+    def start_and_stop(server: ModelServer, wait_for_versions: bool) -> bool:
+        is_started = start(server, wait_for_versions)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return is_started
+
+    monkeypatch.setattr(ModelServer, "start", start_and_stop)
+    serve("x", tmp_path / "none", port=0, rest_api_port=0, options=options)
+    assert re.fullmatch(
+        rf"Serving the models of {tmp_path}/m.config: gRPC at 127.0.0.1:\d+, REST at "
+        r"http://127.0.0.1:\d+/v1/models; stop with Ctrl-C.\n", capsys.readouterr().out)
