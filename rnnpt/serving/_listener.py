@@ -6,10 +6,14 @@ import socket
 import threading
 from concurrent.futures import Executor
 
+import grpc
+
 from rnnpt.serving._grpc_front import make_server
 from rnnpt.serving._manager import ModelManager
 from rnnpt.serving._option import ServerOptions
 from rnnpt.serving._rest_front import make_application, make_http_server
+from rnnpt.serving._tls import read_credentials
+from rnnpt.serving.error import ServingError
 
 
 class StartError(ValueError):
@@ -106,6 +110,8 @@ class Listener:
     def _run(self, address: str, rest_socket: socket.socket) -> None:
         try:
             self._loop.run_until_complete(self._serve(address, rest_socket))
+        except ServingError as error:
+            self._error = StartError(str(error))
         except Exception as error:  # handed to the thread that waits in `start`
             self._error = error
         finally:
@@ -113,13 +119,31 @@ class Listener:
             rest_socket.close()
             self._loop.close()
 
-    async def _serve(self, address: str, rest_socket: socket.socket) -> None:
-        grpc_server = make_server(self._manager, self._executor)
+    def _open_grpc(self, server: grpc.aio.Server, address: str) -> None:
+        credentials = None
+        if self._options.ssl_config_file:
+            credentials = read_credentials(self._options.ssl_config_file)
         try:
-            self._port = grpc_server.add_insecure_port(address)
+            self._port = (server.add_secure_port(address, credentials) if credentials
+                          else server.add_insecure_port(address))
         except RuntimeError:
-            raise StartError(f"port must be free, got {address}, which cannot be opened; pass "
-                             "another --port") from None
+            raise StartError(
+                f"port must be free and ssl_config_file right, got {address}, which cannot be "
+                "opened; pass another --port, or a key and a certificate that belong together"
+                if credentials else
+                f"port must be free, got {address}, which cannot be opened; pass another --port"
+            ) from None
+        if self._options.grpc_socket_path:
+            try:
+                server.add_insecure_port(f"unix:{self._options.grpc_socket_path}")
+            except RuntimeError:
+                raise StartError(
+                    "grpc_socket_path must be where a socket can be made, got "
+                    f"{self._options.grpc_socket_path!r}; pass another") from None
+
+    async def _serve(self, address: str, rest_socket: socket.socket) -> None:
+        grpc_server = make_server(self._manager, self._executor, self._options)
+        self._open_grpc(grpc_server, address)
         await grpc_server.start()
         application = make_application(self._manager, self._executor, self._options)
         rest_server = make_http_server(application, self._options)

@@ -74,3 +74,9 @@ class ServerOptions:
             raise ValueError(
                 "batching_parameters_file must stand beside enable_batching, got "
                 f"{self.batching_parameters_file!r} alone; switch batching on or leave it out")
+        threads = [f"tensorflow_{name}_parallelism" for name in ("session", "intra_op", "inter_op")]
+        if all(getattr(self, name) for name in threads):
+            raise ValueError(
+                f"{', '.join(threads)} must not all be set, got "
+                f"{', '.join(str(getattr(self, name)) for name in threads)}; set the first alone, "
+                "or the other two")

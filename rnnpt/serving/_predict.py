@@ -3,6 +3,7 @@
 Both fronts call these; the checks, their order and their words are TensorFlow Serving's.
 """
 
+import time
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
     model_pb2,
     predict_pb2,
 )
@@ -31,32 +34,38 @@ _ERROR_NUMBERS = {
 
 
 def predict(
-    manager: ModelManager, request: predict_pb2.PredictRequest
+    manager: ModelManager, request: predict_pb2.PredictRequest, ends_at: float | None = None,
+    as_content: bool = False,
 ) -> predict_pb2.PredictResponse:
     """Answers a Predict call.
 
     Args:
         manager: The models.
         request: The call.
+        ends_at: When its time is over, on the monotonic clock; None for never.
+        as_content: Whether outputs are bytes in place of typed values.
 
     Returns:
-        The outputs, as typed values, with the version that computed them.
+        The outputs, with the version that computed them.
     """
     _check_spec(request)
     with manager.borrow(request.model_spec) as servable:
-        response = run_predict(servable, request)
+        response = run_predict(servable, request, ends_at, as_content)
         response.model_spec.name = request.model_spec.name
         return response
 
 
 def run_predict(
-    servable: Servable, request: predict_pb2.PredictRequest
+    servable: Servable, request: predict_pb2.PredictRequest, ends_at: float | None = None,
+    as_content: bool = False,
 ) -> predict_pb2.PredictResponse:
     """Runs a signature of a model that the caller holds.
 
     Args:
         servable: The model.
         request: The call; its model's name is not looked at.
+        ends_at: When its time is over, on the monotonic clock; None for never.
+        as_content: Whether outputs are bytes in place of typed values.
 
     Returns:
         The outputs, with version and signature.
@@ -72,13 +81,15 @@ def run_predict(
         raise FailedPrecondition(f'Serving signature key "{name}" not found.')
     feeds = _feeds(signature, request.inputs)
     aliases = _aliases(signature, list(request.output_filter))
-    values = servable.run(feeds, [signature.outputs[alias].name for alias in aliases])
+    timeout_s = None if ends_at is None else ends_at - time.monotonic()
+    values = servable.run(
+        feeds, [signature.outputs[alias].name for alias in aliases], timeout_s)
     response = predict_pb2.PredictResponse()
     response.model_spec.signature_name = name
     response.model_spec.version.value = servable.version
     for alias, value in zip(aliases, values, strict=True):
         try:
-            _tensor.fill_proto(response.outputs[alias], np.asarray(value), as_content=False)
+            _tensor.fill_proto(response.outputs[alias], np.asarray(value), as_content)
         except ValueError as error:
             raise Unimplemented(f"output {alias}: {error}") from None
     return response
@@ -160,6 +171,24 @@ def refuse_examples(manager: ModelManager, model_spec: model_pb2.ModelSpec, kind
                               f"{text_format.MessageToString(signature)}")
 
 
+def refuse_tasks(manager: ModelManager, request: inference_pb2.MultiInferenceRequest) -> None:
+    """Refuses a MultiInference call by its first task.
+
+    Args:
+        manager: The models.
+        request: The call.
+
+    Raises:
+        Unimplemented: If the task is neither classification nor regression.
+    """
+    task = request.tasks[0] if request.tasks else inference_pb2.InferenceTask()
+    kind = {"tensorflow/serving/classify": "classification",
+            "tensorflow/serving/regress": "regression"}.get(task.method_name)
+    if kind is None and task.model_spec.name:
+        raise Unimplemented(f"Unsupported signature method_name: {task.method_name}")
+    refuse_examples(manager, task.model_spec, str(kind))
+
+
 def get_metadata(
     manager: ModelManager, request: get_model_metadata_pb2.GetModelMetadataRequest
 ) -> get_model_metadata_pb2.GetModelMetadataResponse:
@@ -216,4 +245,29 @@ def get_status(
         if status.error is not None:
             message.status.error_code = _ERROR_NUMBERS[status.error.code]
             message.status.error_message = str(status.error)
+    return response
+
+
+def reload_config(
+    manager: ModelManager, request: model_management_pb2.ReloadConfigRequest
+) -> model_management_pb2.ReloadConfigResponse:
+    """Answers a HandleReloadConfigRequest call.
+
+    Args:
+        manager: The models.
+        request: The call, with the whole new list of models.
+
+    Returns:
+        A status of OK, once the new models are loaded.
+
+    Raises:
+        InvalidArgument: If the call holds no list of models.
+    """
+    if request.config.WhichOneof("config") != "model_config_list":
+        raise InvalidArgument(
+            "ReloadConfigRequest must hold a model_config_list, got "
+            f"{request.config.WhichOneof('config')}; list all models that are to be served")
+    manager.reload(request.config)
+    response = model_management_pb2.ReloadConfigResponse()
+    response.status.SetInParent()
     return response

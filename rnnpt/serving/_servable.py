@@ -17,7 +17,14 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.util import deprecation
 
-from rnnpt.serving.error import DataLoss, InvalidArgument, NotFound, ServingError, error_class
+from rnnpt.serving.error import (
+    DataLoss,
+    DeadlineExceeded,
+    InvalidArgument,
+    NotFound,
+    ServingError,
+    error_class,
+)
 
 DEFAULT_SIGNATURE = "serving_default"
 # Each set of outputs that clients filter has a callable; more than this many would be a leak.
@@ -56,20 +63,24 @@ class Servable:
         self.signatures = dict(meta_graph.signature_def)
 
     def run(
-        self, feeds: Sequence[tuple[str, np.ndarray]], fetches: Sequence[str]
+        self, feeds: Sequence[tuple[str, np.ndarray]], fetches: Sequence[str],
+        timeout_s: float | None = None,
     ) -> list[np.ndarray]:
         """Runs a part of the graph; any thread may call it.
 
         Args:
             feeds: Names of tensors with their values.
             fetches: Names of the tensors to compute.
+            timeout_s: Seconds that it may take; None for any number.
 
         Returns:
             Their values.
 
         Raises:
-            ServingError: If TensorFlow refuses, with its code and text.
+            ServingError: If TensorFlow refuses, with its code and text, or no time is left.
         """
+        if timeout_s is not None and timeout_s <= 0:
+            raise DeadlineExceeded("Deadline exceeded before the model ran")
         try:
             function = self._callable(tuple(name for name, _ in feeds), tuple(fetches))
             return function(*(value for _, value in feeds))

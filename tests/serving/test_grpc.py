@@ -14,7 +14,6 @@ from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
-    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
@@ -134,10 +133,18 @@ def test_row_38_classify_and_regress_refuse(stub) -> None:
         assert text.startswith(f"No {kind} inputs found in SignatureDef: ")
 
 
-def test_row_41_what_is_not_there_says_so(stub, channel) -> None:
-    assert refusal(stub.MultiInference, inference_pb2.MultiInferenceRequest())[0] == "UNIMPLEMENTED"
-    reload_config = model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest
-    assert refusal(reload_config, model_management_pb2.ReloadConfigRequest())[0] == "UNIMPLEMENTED"
+def test_row_41_multi_inference_refuses_by_its_first_task(stub) -> None:
+    request = inference_pb2.MultiInferenceRequest()
+    assert refusal(stub.MultiInference, request) == (
+        "INVALID_ARGUMENT", "ModelSpec has no name specified.")
+    task = request.tasks.add(method_name="tensorflow/serving/predict")
+    task.model_spec.name = "chorales"
+    assert refusal(stub.MultiInference, request) == (
+        "UNIMPLEMENTED", "Unsupported signature method_name: tensorflow/serving/predict")
+    task.method_name = "tensorflow/serving/classify"
+    code, text = refusal(stub.MultiInference, request)
+    assert code == "INVALID_ARGUMENT"
+    assert text.startswith("No classification inputs found in SignatureDef: ")
 
 
 def test_row_49_metadata_wants_its_one_field(stub) -> None:

@@ -1,0 +1,242 @@
+"""What the gRPC port offers by flag: health, reflection, TLS, a socket, the form of outputs."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+import trustme
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+    session_service_pb2,
+)
+
+from rnnpt.serving import _predict
+from rnnpt.serving.error import DeadlineExceeded
+from rnnpt.serving.server import ModelServer, ServerOptions, StartError
+
+NOW = {"file_system_poll_wait_seconds": 0.05, "max_num_load_retries": 0, "stop_grace_seconds": 1}
+
+
+@contextlib.contextmanager
+def serving(tiny_model, **options) -> Iterator[ModelServer]:
+    with ModelServer("chorales", tiny_model, port=0, rest_api_port=0,
+                     options=ServerOptions(**NOW | options)) as server:
+        yield server
+
+
+def start_request(num_rows: int = 2) -> predict_pb2.PredictRequest:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "chorales"
+    request.model_spec.signature_name = "start"
+    request.inputs["session"].CopyFrom(tf.make_tensor_proto(np.zeros(num_rows, np.int32)))
+    return request
+
+
+def start_over(channel: grpc.Channel):
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    return stub.Predict(start_request(), timeout=20).outputs["state"]
+
+
+def code_and_text(call, *arguments, **keywords) -> tuple[str, str]:
+    with pytest.raises(grpc.RpcError) as caught:
+        call(*arguments, timeout=20, **keywords)
+    return caught.value.code().name, caught.value.details()
+
+
+def test_row_39_a_request_whose_time_is_over_does_not_run(server, monkeypatch) -> None:
+    with pytest.raises(DeadlineExceeded, match="before the model ran"):
+        _predict.predict(server._manager, start_request(), time.monotonic() - 1)
+
+
+def test_row_39_a_request_that_waits_beyond_its_deadline_leaves_the_queue(tiny_model) -> None:
+    with serving(tiny_model, grpc_max_threads=1) as server:
+        busy = threading.Event()
+        server._executor.submit(busy.wait)
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.Predict(start_request(), timeout=0.3)
+            assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+            busy.set()
+            # The one thread is free for what came later.
+            assert len(start_over(channel).float_val) == 6
+
+
+def test_row_42_the_session_service_is_not_registered(server) -> None:
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        run = channel.unary_unary(
+            "/tensorflow.serving.SessionService/SessionRun",
+            request_serializer=session_service_pb2.SessionRunRequest.SerializeToString,
+            response_deserializer=session_service_pb2.SessionRunResponse.FromString)
+        assert code_and_text(run, session_service_pb2.SessionRunRequest())[0] == "UNIMPLEMENTED"
+
+
+def test_row_44_outputs_are_bytes_by_flag(tiny_model) -> None:
+    with serving(tiny_model, enable_serialization_as_tensor_content=True) as server:
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            state = start_over(channel)
+    assert not state.float_val
+    np.testing.assert_array_equal(
+        np.frombuffer(state.tensor_content, "<f4"), [0.5, 0.25, -0.5] * 2)
+
+
+def test_rows_46_47_52_services_and_socket_by_flag(tiny_model, tmp_path) -> None:
+    path = tmp_path / "grpc"
+    with serving(tiny_model, enable_grpc_healthcheck_service=True, grpc_socket_path=str(path),
+                 grpc_channel_arguments="grpc.max_receive_message_length=1000") as server:
+        with grpc.insecure_channel(f"unix:{path}") as channel:
+            assert len(start_over(channel).float_val) == 6
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            assert code_and_text(stub.Predict, start_request(1000))[0] == "RESOURCE_EXHAUSTED"
+            health = health_pb2_grpc.HealthStub(channel)
+            for name in ("", "ModelService", "PredictionService"):
+                answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=20)
+                assert answer.status == health_pb2.HealthCheckResponse.SERVING
+            assert code_and_text(
+                health.Check, health_pb2.HealthCheckRequest(service="x"))[0] == "NOT_FOUND"
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            assert {"grpc.health.v1.Health", "tensorflow.serving.ModelService",
+                    "tensorflow.serving.PredictionService"} <= listed_services(channel)
+
+
+def listed_services(channel: grpc.Channel) -> set[str]:
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    answer, = stub.ServerReflectionInfo(iter([request]), timeout=20)
+    return {service.name for service in answer.list_services_response.service}
+
+
+def test_row_46_health_is_off_by_default(server) -> None:
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        assert code_and_text(health.Check, health_pb2.HealthCheckRequest())[0] == "UNIMPLEMENTED"
+        assert "grpc.health.v1.Health" not in listed_services(channel)
+
+
+def test_row_47_reflection_tells_the_messages(server) -> None:
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        request = reflection_pb2.ServerReflectionRequest(
+            file_containing_symbol="tensorflow.serving.PredictRequest")
+        answer, = stub.ServerReflectionInfo(iter([request]), timeout=20)
+    assert b"model_spec" in answer.file_descriptor_response.file_descriptor_proto[0]
+
+
+def test_row_50_reload_replaces_the_list_of_models(tiny_model) -> None:
+    with serving(tiny_model) as server:
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            stub = model_service_pb2_grpc.ModelServiceStub(channel)
+            request = model_management_pb2.ReloadConfigRequest()
+            code, text = code_and_text(stub.HandleReloadConfigRequest, request)
+            assert code == "INVALID_ARGUMENT"
+            assert text.startswith("ReloadConfigRequest must hold a model_config_list, got None")
+            config = request.config.model_config_list.config.add(
+                name="other", base_path="relative", model_platform="tensorflow")
+            assert code_and_text(stub.HandleReloadConfigRequest, request) == (
+                "INVALID_ARGUMENT", "Expected model other to have an absolute path or URI; got "
+                                    "base_path()=relative")
+            assert len(start_over(channel).float_val) == 6
+            config.base_path = str(tiny_model)
+            assert stub.HandleReloadConfigRequest(request, timeout=20).status.error_code == 0
+            wanted = get_model_status_pb2.GetModelStatusRequest()
+            wanted.model_spec.name = "other"
+            versions = stub.GetModelStatus(wanted, timeout=20).model_version_status
+            assert [version.state for version in versions] == [30]  # AVAILABLE
+            predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+            assert code_and_text(predict, start_request()) == (
+                "NOT_FOUND", "Servable not found for request: Latest(chorales)")
+
+
+def ssl_config(path, **fields: str) -> str:
+    lines = [f"{name}: {value}" if value == "true" else f"{name}: {value!r}"
+             for name, value in fields.items()]
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def identity(authority) -> dict[str, str]:
+    certificate = authority.issue_cert("localhost")
+    return {"server_key": certificate.private_key_pem.bytes().decode(),
+            "server_cert": "".join(pem.bytes().decode() for pem in certificate.cert_chain_pems)}
+
+
+def test_row_51_tls_is_for_grpc(tiny_model, tmp_path, authority, identity) -> None:
+    file = ssl_config(tmp_path / "ssl.config", **identity)
+    with serving(tiny_model, ssl_config_file=file) as server:
+        credentials = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
+        with grpc.secure_channel(f"localhost:{server.port}", credentials) as channel:
+            assert len(start_over(channel).float_val) == 6
+        with grpc.insecure_channel(f"localhost:{server.port}") as channel:
+            predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+            assert code_and_text(predict, start_request())[0] == "UNAVAILABLE"
+
+
+def test_row_51_clients_prove_themselves_where_they_must(
+        tiny_model, tmp_path, authority, identity) -> None:
+    file = ssl_config(tmp_path / "ssl.config", **identity, client_verify="true",
+                      custom_ca=authority.cert_pem.bytes().decode())
+    known = authority.issue_cert("someone")
+    pair = (known.private_key_pem.bytes(), known.cert_chain_pems[0].bytes())
+    root = authority.cert_pem.bytes()
+    with serving(tiny_model, ssl_config_file=file) as server:
+        target = f"localhost:{server.port}"
+        with grpc.secure_channel(target, grpc.ssl_channel_credentials(root, *pair)) as channel:
+            assert len(start_over(channel).float_val) == 6
+        with grpc.secure_channel(target, grpc.ssl_channel_credentials(root)) as channel:
+            predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+            assert code_and_text(predict, start_request())[0] == "UNAVAILABLE"
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    (None, "ssl_config_file must be a file that can be read, got .*nowhere"),
+    ("server_key", "Invalid protobuf file: '.*ssl.config'"),
+    ('server_key: "key.pem"', "server_key of ssl_config_file must be a PEM text, got 'key.pem'; "),
+    ('server_key: "-----BEGIN A"', "server_cert of ssl_config_file must be a PEM text, got ''; "),
+    ('server_key: "-----BEGIN A" server_cert: "-----BEGIN B" client_verify: true',
+     "custom_ca of ssl_config_file must be a PEM text, got ''; "),
+    ('server_key: "-----BEGIN A" server_cert: "-----BEGIN B"',
+     "port must be free and ssl_config_file right, got 127.0.0.1:0"),
+])
+def test_row_51_a_wrong_file_is_told(tiny_model, tmp_path, text, message) -> None:
+    file = tmp_path / ("nowhere" if text is None else "ssl.config")
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(StartError, match=message):
+        with serving(tiny_model, ssl_config_file=str(file)):
+            pass
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"grpc_channel_arguments": "grpc.a=1,b"},
+     "grpc_channel_arguments must be a list of name=value, got 'b'; "),
+    ({"grpc_socket_path": "/nowhere/at/all"},
+     "grpc_socket_path must be where a socket can be made, got '/nowhere/at/all'; "),
+])
+def test_row_52_wrong_settings_are_told(tiny_model, options, message) -> None:
+    with pytest.raises(StartError, match=message):
+        with serving(tiny_model, **options):
+            pass
+
+
+def test_threads_of_all_kinds_do_not_go_together() -> None:
+    with pytest.raises(ValueError, match=(
+            "tensorflow_session_parallelism, .* must not all be set, got 1, 2, 3; ")):
+        ServerOptions(tensorflow_session_parallelism=1, tensorflow_intra_op_parallelism=2,
+                      tensorflow_inter_op_parallelism=3)
