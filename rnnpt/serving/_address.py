@@ -87,14 +87,16 @@ class Credentials:
         return self._context()
 
     def _context(self) -> ssl.SSLContext:
-        if self.root_certificates is None:
+        roots = self.root_certificates
+        if roots is None:
             return ssl.create_default_context()
         try:
-            return ssl.create_default_context(cadata=self.root_certificates.decode("ascii"))
+            if not roots:  # which would stand for everybody's
+                raise ValueError("no bytes")
+            return ssl.create_default_context(cadata=roots.decode("ascii"))
         except (ValueError, ssl.SSLError) as error:
             raise InvalidArgument("root_certificates must be certificates in PEM form, got "
-                                  f"{self.root_certificates[:20]!r} ({error}): read the file's "
-                                  "bytes") from None
+                                  f"{roots[:20]!r} ({error}): read the file's bytes") from None
 
 
 def parse_target(target: str) -> list[Address]:
