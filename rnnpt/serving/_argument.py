@@ -41,7 +41,7 @@ def _check_input(name: str, value: ArrayLike, spec: TensorSpec) -> np.ndarray:
         raise InvalidArgument(f"{name} must have the shape ({wanted}), got {array.shape}: the "
                               "model takes no other")
     if spec.dtype == object:
-        return array.astype(object)
+        return _as_strings(name, array)
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             cast = array.astype(spec.dtype)
@@ -56,6 +56,16 @@ def _check_input(name: str, value: ArrayLike, spec: TensorSpec) -> np.ndarray:
         raise InvalidArgument(f"{name} must be finite in {spec.dtype}, got "
                               f"{_first(array, ~np.isfinite(cast))}: mend it before it is sent")
     return cast
+
+
+def _as_strings(name: str, array: np.ndarray) -> np.ndarray:
+    """Strings travel as bytes."""
+    strings = np.empty(array.shape, object)
+    for index, value in np.ndenumerate(array):
+        if not isinstance(value, str | bytes):
+            raise InvalidArgument(f"{name} must hold strings, got {value!r}: write it as one")
+        strings[index] = value.encode() if isinstance(value, str) else value
+    return strings
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:

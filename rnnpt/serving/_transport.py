@@ -6,6 +6,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+# How long a connection may take to open before another server is tried.
+CONNECT_S = 5.0
+
 
 @dataclasses.dataclass(frozen=True)
 class TensorSpec:
@@ -165,5 +168,28 @@ class Transport(Protocol):
         ...
 
     def close(self) -> None:
+        """Hangs up."""
+        ...
+
+
+class AsyncTransport(Protocol):
+    """The same for a client of asyncio."""
+
+    async def predict(
+        self, target: Target, signature_name: str, signature: Signature,
+        inputs: Mapping[str, np.ndarray], timeout_s: float,
+    ) -> dict[str, np.ndarray]:
+        """As `Transport.predict`."""
+        ...
+
+    async def metadata(self, target: Target, timeout_s: float) -> Metadata:
+        """As `Transport.metadata`."""
+        ...
+
+    async def status(self, target: Target, timeout_s: float) -> list[VersionStatus]:
+        """As `Transport.status`."""
+        ...
+
+    async def close(self) -> None:
         """Hangs up."""
         ...

@@ -1,32 +1,60 @@
-"""A client of a served model, over gRPC or REST, without TensorFlow.
+"""Clients of a served model, over gRPC or REST, without TensorFlow.
 
     client = Client("localhost:8500")  # or Client("http://localhost:8501")
     client.wait_until_ready()
     continued = client.continue_midi(pathlib.Path("opening.mid").read_bytes(), num_steps=64)
+
+A session keeps a piece of music and the version that plays it; a stream keeps its time too:
+
+    session = client.session(prime, seed=1)
+    opening = session.generate(16)
+    for played in client.stream(prime, qpm=96, steps_per_quarter=2):
+        sound(played.frame)
+
+Several servers take turns, and stand in for one that dies; TLS is a matter of the address:
+
+    client = Client("one:8500,two:8500")
+    client = Client("grpcs://host:8500", credentials=Credentials(ca.read_bytes()))
+
+In asyncio the same calls are awaited:
+
+    async with AsyncClient("localhost:8500") as client:
+        scored = await client.score(frames)
+        async for played in client.stream(prime):
+            sound(played.frame)
+
+All errors are `ServingError`s.
 """
 
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnpt.serving._argument import as_frames, as_lengths, as_rows, as_seeds, check_inputs
-from rnnpt.serving._grpc_transport import GrpcTransport, check_address
+from rnnpt.serving import _continuation
+from rnnpt.serving._address import Credentials
+from rnnpt.serving._async_client import AsyncClient
+from rnnpt.serving._driver import Clock, Driver
+from rnnpt.serving._grpc_transport import GrpcTransport
+from rnnpt.serving._opening import as_list, make_dialogue, open_transports
 from rnnpt.serving._rest_transport import RestTransport
+from rnnpt.serving._retry import Retry
+from rnnpt.serving._session import AsyncSession, Restart, Session, Track
+from rnnpt.serving._stream import Playhead, TimedFrame, play
 from rnnpt.serving._transport import (
     Generated,
     Metadata,
     Scored,
-    Signature,
     Stepped,
     Target,
     Transport,
     VersionStatus,
 )
 from rnnpt.serving.error import (
+    Cancelled,
     DeadlineExceeded,
+    FailedPrecondition,
     InvalidArgument,
     NotFound,
     ServingError,
@@ -34,39 +62,46 @@ from rnnpt.serving.error import (
 )
 
 __all__ = [
-    "Client", "DeadlineExceeded", "Generated", "InvalidArgument", "Metadata", "NotFound", "Scored",
-    "ServingError", "Stepped", "Unavailable", "VersionStatus",
+    "AsyncClient", "AsyncSession", "Cancelled", "Client", "Clock", "Credentials",
+    "DeadlineExceeded", "FailedPrecondition", "Generated", "InvalidArgument", "Metadata",
+    "NotFound", "Restart", "Retry", "Scored", "ServingError", "Session", "Stepped", "TimedFrame",
+    "Unavailable", "VersionStatus",
 ]
-
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 1.0
 
 
 class Client:
     """A connection to one model. Threads may share it.
 
+    Each call ends within `timeout_s`, whatever it is made of. One that finds nobody is tried again
+    (`Unavailable`, and no other error), at the next server where there are several.
+
     Args:
-        target: "host:port" for gRPC, "http://host:port" (or https) for REST.
+        target: "host:port" for gRPC, "http://host:port" (or https) for REST; "grpcs://host:port"
+            for gRPC over TLS, "unix:/path" for its socket; several with commas between.
         model_name: The model's name on the server; that of the README's commands by default.
         version: One version of it, None for the newest.
         timeout_s: Seconds that each call may take.
-        transport: Another way to the server, for tests.
+        transport: Another way to the server, or a list of several, for tests.
+        credentials: What TLS needs beside what everybody trusts.
+        retry: When to try again.
+        clock: Another clock, for tests.
 
     Raises:
-        InvalidArgument: If the target is no address.
+        InvalidArgument: If the target is no address, or another argument breaks its rule.
     """
 
     def __init__(
         self, target: str, model_name: str = "chorales", version: int | None = None,
-        timeout_s: float = 30.0, transport: Transport | None = None,
+        timeout_s: float = 30.0, transport: Transport | Sequence[Transport] | None = None,
+        credentials: Credentials | None = None, retry: Retry = Retry(), clock: Clock = Clock(),
     ):
-        if transport is None:
-            is_rest = target.startswith(("http://", "https://"))
-            transport = RestTransport(target) if is_rest else GrpcTransport(check_address(target))
+        transports: list[Transport] = (
+            open_transports(target, credentials, GrpcTransport, RestTransport)
+            if transport is None else as_list(transport))
         self.target = target
-        self.timeout_s = timeout_s
-        self._model = Target(model_name, version)
-        self._transport = transport
-        self._metadata: Metadata | None = None
+        self._driver = Driver(transports, clock)
+        self._dialogue = make_dialogue(
+            target, Target(model_name, version), timeout_s, retry, len(transports), clock)
 
     def __enter__(self) -> "Client":
         """Returns the client."""
@@ -80,8 +115,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Hangs up."""
-        self._transport.close()
+        """Hangs up; a call after that is a `FailedPrecondition`."""
+        self._driver.close()
 
     def metadata(self) -> Metadata:
         """Asks for the model's signatures.
@@ -89,8 +124,7 @@ class Client:
         Returns:
             The signatures and the version that answers.
         """
-        self._metadata = self._transport.metadata(self._model, self.timeout_s)
-        return self._metadata
+        return self._driver.run(self._dialogue.metadata(self._dialogue.deadline()))
 
     def status(self) -> list[VersionStatus]:
         """Asks for the model's versions.
@@ -98,10 +132,10 @@ class Client:
         Returns:
             The versions, newest first; those that have ended are among them.
         """
-        return self._transport.status(self._model, self.timeout_s)
+        return self._driver.run(self._dialogue.status(self._dialogue.deadline()))
 
     def wait_until_ready(self, timeout_s: float = 60.0) -> None:
-        """Waits until the model answers.
+        """Waits until the model answers, at one server at least.
 
         Args:
             timeout_s: Seconds to wait.
@@ -109,21 +143,7 @@ class Client:
         Raises:
             DeadlineExceeded: If it does not answer in that time.
         """
-        end = time.monotonic() + timeout_s
-        wait_s = _FIRST_WAIT_S
-        while True:
-            left_s = end - time.monotonic()
-            try:
-                per_call_s = min(max(left_s, _FIRST_WAIT_S), self.timeout_s)
-                self._metadata = self._transport.metadata(self._model, per_call_s)
-                return
-            except (Unavailable, NotFound, DeadlineExceeded) as error:
-                if left_s <= wait_s:
-                    raise DeadlineExceeded(
-                        f"model {self._model.model_name} must be served at {self.target} within "
-                        f"timeout_s={timeout_s:g}, got: {error}") from None
-            time.sleep(wait_s)
-            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+        self._driver.run(self._dialogue.wait_until_ready(timeout_s))
 
     def predict(
         self, inputs: Mapping[str, ArrayLike], signature_name: str = "serving_default"
@@ -140,24 +160,8 @@ class Client:
         Raises:
             InvalidArgument: If the inputs do not fit the signature, before anything is sent.
         """
-        try:
-            signature = self._signature(signature_name)
-            arrays = check_inputs(inputs, signature)
-        except InvalidArgument:
-            # What is known may be that of a version that has been replaced.
-            self._metadata = None
-            signature = self._signature(signature_name)
-            arrays = check_inputs(inputs, signature)
-        return self._transport.predict(
-            self._model, signature_name, signature, arrays, self.timeout_s)
-
-    def _signature(self, name: str) -> Signature:
-        metadata = self._metadata or self.metadata()
-        if name not in metadata.signatures:
-            raise InvalidArgument(
-                f"signature_name must be one of {sorted(metadata.signatures)}, got {name!r}: "
-                f"model {self._model.model_name} has no other")
-        return metadata.signatures[name]
+        return self._driver.run(
+            self._dialogue.predict(inputs, signature_name, self._dialogue.deadline()))
 
     def start(self, batch_size: int = 1) -> np.ndarray:
         """Asks for the state before the first frame.
@@ -171,9 +175,7 @@ class Client:
         Raises:
             InvalidArgument: If the batch is empty.
         """
-        if batch_size < 1:
-            raise InvalidArgument(f"batch_size must be at least 1, got {batch_size}: ask for a row")
-        return self.predict({"session": np.zeros(batch_size, np.int32)}, "start")["state"]
+        return self._driver.run(self._dialogue.start(batch_size, self._dialogue.deadline()))
 
     def step(
         self, frame: ArrayLike, state: np.ndarray, seed: ArrayLike,
@@ -191,12 +193,8 @@ class Client:
         Returns:
             The next frame's probabilities, a sample of it, and the new state.
         """
-        num_rows = len(state)
-        outputs = self.predict({
-            "frame": frame, "state": state, "seed": as_seeds(seed, num_rows),
-            "temperature": as_rows(temperature, num_rows, "temperature"),
-        }, "step")
-        return Stepped(outputs["probabilities"], outputs["sample"], outputs["state"])
+        return self._driver.run(
+            self._dialogue.step(frame, state, seed, temperature, self._dialogue.deadline()))
 
     def generate(
         self, prime: ArrayLike | None = None, num_steps: ArrayLike = 64, seed: ArrayLike = 0,
@@ -216,22 +214,8 @@ class Client:
         Returns:
             The continuation, without the prime.
         """
-        if prime is None:
-            # A frame that does not count: servers differ on tensors without elements.
-            num_visible = self._signature("generate").inputs["frames"].shape[-1]  # type: ignore
-            prime = np.zeros((1 if state is None else len(state), 1, num_visible), np.float32)
-            length = 0
-        frames = as_frames(prime)
-        num_rows = len(frames)
-        outputs = self.predict({
-            "state": self.start(num_rows) if state is None else state,
-            "frames": frames,
-            "length": as_lengths(length, frames),
-            "num_steps": as_rows(num_steps, num_rows, "num_steps"),
-            "seed": as_seeds(seed, num_rows),
-            "temperature": as_rows(temperature, num_rows, "temperature"),
-        }, "generate")
-        return Generated(outputs["frames"], outputs["length"], outputs["state"])
+        return self._driver.run(self._dialogue.generate(
+            prime, num_steps, seed, temperature, length, state, self._dialogue.deadline()))
 
     def score(self, frames: ArrayLike, length: ArrayLike | None = None) -> Scored:
         """Asks how likely music is.
@@ -243,14 +227,57 @@ class Client:
         Returns:
             The log-likelihood of each row.
         """
-        frames = as_frames(frames)
-        outputs = self.predict({"frames": frames, "length": as_lengths(length, frames)}, "score")
-        return Scored(
-            outputs["log_likelihood"], outputs["standard_error"], outputs["frames_scored"])
+        return self._driver.run(self._dialogue.score(frames, length, self._dialogue.deadline()))
+
+    def session(
+        self, prime: ArrayLike | None = None, seed: int = 0, temperature: float = 1.0
+    ) -> Session:
+        """Begins a piece of music that keeps to one version of the model.
+
+        Args:
+            prime: The music to go on from (T, V), 0 or 1; None to begin from nothing.
+            seed: Of the draws.
+            temperature: Below 1 for safer music, above for wilder.
+
+        Returns:
+            The session; its first call asks which version is the newest.
+
+        Raises:
+            InvalidArgument: If the prime is no sequence of frames.
+        """
+        return Session(Track(self._dialogue, prime, seed, temperature), self._driver)
+
+    def stream(
+        self, prime: ArrayLike | None = None, num_steps: int | None = None, seed: int = 0,
+        temperature: float = 1.0, qpm: float = 120.0, steps_per_quarter: int = 1,
+        ahead_s: float = 2.0,
+    ) -> Iterator[TimedFrame]:
+        """Plays: yields each frame when it is due, frame k at k steps after frame 0.
+
+        Frames are computed ahead, in a session, so that a slow call delays none while there are
+        some; one that is late all the same is yielded at once, and says so.
+
+        Args:
+            prime: The music to go on from (T, V), 0 or 1; None to begin from nothing.
+            num_steps: How many frames, None for no end.
+            seed: Of the draws.
+            temperature: Below 1 for safer music, above for wilder.
+            qpm: Tempo in quarter notes a minute.
+            steps_per_quarter: The grid that the model was trained on.
+            ahead_s: Seconds of music to compute ahead.
+
+        Returns:
+            An iterator; its `close` ends the music.
+
+        Raises:
+            InvalidArgument: If an argument breaks its rule.
+        """
+        playhead = Playhead(num_steps, qpm, steps_per_quarter, ahead_s)
+        return play(self.session(prime, seed, temperature), playhead, self._driver.clock)
 
     def continue_midi(
         self, data: bytes, num_steps: int = 64, seed: int = 0, temperature: float = 1.0,
-        steps_per_quarter: int = 1,
+        steps_per_quarter: int = 1, qpm: float | None = None,
     ) -> bytes:
         """Continues a MIDI file.
 
@@ -258,20 +285,16 @@ class Client:
             data: The file's bytes.
             num_steps: How many steps to add.
             seed: The continuation's seed.
-            temperature: Below 1 for safer music, above for wilder.
+            temperature: Below 1 for safer music, above 1 for wilder.
             steps_per_quarter: The grid that the model was trained on.
+            qpm: Another tempo, in quarter notes a minute; None for the file's own.
 
         Returns:
             A MIDI file with the music and its continuation.
-        """
-        # Half the start of a client that reads no MIDI.
-        from rnnpt.music import pianoroll_midi
 
-        prime = pianoroll_midi.midi_to_pianoroll(data, steps_per_quarter)
-        generated = self.generate(prime.frames[np.newaxis], num_steps, seed, temperature)
-        added = generated.frames[0, :generated.length[0]] > 0.5
-        frames = np.concatenate([prime.frames, added.astype(prime.frames.dtype)])
-        onsets = pianoroll_midi.onsets_of(frames)
-        onsets[:len(prime.onsets)] = prime.onsets
-        return pianoroll_midi.pianoroll_to_midi(pianoroll_midi.PianoRoll(
-            frames, onsets, steps_per_quarter, prime.qpm))
+        Raises:
+            InvalidArgument: If it is no MIDI file that can be continued.
+        """
+        prime = _continuation.read_prime(data, steps_per_quarter, qpm)
+        generated = self.generate(_continuation.as_prime(prime), num_steps, seed, temperature)
+        return _continuation.write_continued(prime, generated)

@@ -18,7 +18,7 @@ class InvalidArgument(ServingError, ValueError):
 
 
 class FailedPrecondition(ServingError):
-    """The model cannot do this, for example it has no such signature."""
+    """This cannot be done as things are, for example by a model without such a signature."""
 
     code = "FAILED_PRECONDITION"
 

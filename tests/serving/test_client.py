@@ -14,6 +14,7 @@ import pytest
 from rnnpt.music import pianoroll_midi
 from rnnpt.serving import _wire
 from rnnpt.serving import client as client_module
+from rnnpt.serving._grpc_message import METADATA
 from rnnpt.serving._transport import Metadata, Signature, TensorSpec, VersionStatus
 from rnnpt.serving.client import (
     Client,
@@ -201,7 +202,7 @@ def test_silence_ends_at_the_deadline(scheme: str) -> None:
 def test_rest_opens_a_connection_again_that_the_server_closed(server) -> None:
     with Client(f"http://127.0.0.1:{server.rest_api_port}") as client:
         client.status()
-        client._transport._connection.sock.shutdown(socket.SHUT_RDWR)
+        client._driver.transports[0]._pool._idle[0]._http.sock.shutdown(socket.SHUT_RDWR)
         assert client.status()[0].version == 1
 
 
@@ -232,7 +233,8 @@ def test_metadata_of_another_type_is_told(server) -> None:
     with Client(f"127.0.0.1:{server.port}") as client:
         response = _wire.GetModelMetadataResponse()
         response.metadata["signature_def"].type_url = "type.googleapis.com/other.Type"
-        client._transport._metadata = lambda request, timeout: response
+        calls = client._driver.transports[0]._calls
+        calls[METADATA.path] = lambda request, timeout: response
         with pytest.raises(ServingError, match="metadata must hold a tensorflow.serving."
                                                "SignatureDefMap, got 'type.*other.Type'"):
             client.metadata()

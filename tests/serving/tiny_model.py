@@ -88,14 +88,17 @@ class TinyModel(tf.Module):
     def generate(self, state, frames, length, num_steps, seed, temperature) -> dict:
         state = self.read(state, check_frames(frames), length)
         longest = tf.reduce_max(num_steps)
-        made = tf.TensorArray(tf.float32, longest, element_shape=[None, NUM_VISIBLE])
+        made = tf.TensorArray(
+            tf.float32, tf.maximum(longest, 1), element_shape=[None, NUM_VISIBLE])
+        # TensorFlow cannot stack an array of nothing, when no row draws.
+        made = made.write(0, tf.zeros([tf.shape(num_steps)[0], NUM_VISIBLE]))
         for step in tf.range(longest):
             real = tf.cast(step < num_steps, tf.float32)[:, tf.newaxis]
             probabilities = self.probabilities(state, temperature)
             frame = draw(probabilities, seed + tf.stack([0, step])) * real
             made = made.write(step, frame)
             state = tf.where(real > 0, self.advance(frame, state), state)
-        frames = tf.transpose(made.stack(), [1, 0, 2])
+        frames = tf.transpose(made.stack()[:longest], [1, 0, 2])
         return {"frames": frames, "length": num_steps, "state": state}
 
     @tf.function(input_signature=[FRAMES, INTEGER["length"]])
