@@ -1,9 +1,10 @@
-"""The two ports: gRPC and REST in one event loop, in a thread of its own."""
+"""The ports: gRPC and HTTP in one event loop, in a thread of its own."""
 
 import asyncio
 import errno
 import socket
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Executor
 
 import grpc
@@ -11,7 +12,7 @@ import grpc
 from rnnpt.serving._grpc_front import make_server
 from rnnpt.serving._manager import ModelManager
 from rnnpt.serving._option import ServerOptions
-from rnnpt.serving._rest_front import make_application, make_http_server
+from rnnpt.serving._rest_front import Application, make_http_server
 from rnnpt.serving._tls import read_credentials
 from rnnpt.serving.error import ServingError
 
@@ -56,8 +57,11 @@ def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+Site = tuple[socket.socket, Application]
+
+
 class Listener:
-    """Both fronts, from `start` to `stop`.
+    """The ports, from `start` to `stop`.
 
     Args:
         manager: The models.
@@ -76,30 +80,29 @@ class Listener:
         self._stopping = asyncio.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, host: str, port: int, rest_socket: socket.socket) -> tuple[int, int]:
+    def start(self, host: str, port: int, sites: Sequence[Site]) -> int:
         """Opens the ports.
 
         Args:
             host: gRPC's address.
             port: gRPC's port, 0 for a free one.
-            rest_socket: REST's port, bound.
+            sites: Each port of HTTP, bound, and what answers there.
 
         Returns:
-            gRPC's and REST's ports.
+            gRPC's port.
 
         Raises:
             StartError: If gRPC's port cannot be had.
         """
-        rest_api_port = rest_socket.getsockname()[1]
         self._thread = threading.Thread(
-            target=self._run, args=(_address(host, port), rest_socket), name="rnnpt-listener",
+            target=self._run, args=(_address(host, port), sites), name="rnnpt-listener",
             daemon=True)
         self._thread.start()
         self._started.wait()
         if self._error is not None:
             self._thread.join()
             raise self._error
-        return self._port, rest_api_port
+        return self._port
 
     def stop(self) -> None:
         """Closes the ports, after the requests under way have ended or their time is over."""
@@ -107,16 +110,17 @@ class Listener:
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
 
-    def _run(self, address: str, rest_socket: socket.socket) -> None:
+    def _run(self, address: str, sites: Sequence[Site]) -> None:
         try:
-            self._loop.run_until_complete(self._serve(address, rest_socket))
+            self._loop.run_until_complete(self._serve(address, sites))
         except ServingError as error:
             self._error = StartError(str(error))
         except Exception as error:  # handed to the thread that waits in `start`
             self._error = error
         finally:
             self._started.set()
-            rest_socket.close()
+            for bound, _ in sites:
+                bound.close()
             self._loop.close()
 
     def _open_grpc(self, server: grpc.aio.Server, address: str) -> None:
@@ -141,17 +145,21 @@ class Listener:
                     "grpc_socket_path must be where a socket can be made, got "
                     f"{self._options.grpc_socket_path!r}; pass another") from None
 
-    async def _serve(self, address: str, rest_socket: socket.socket) -> None:
+    async def _serve(self, address: str, sites: Sequence[Site]) -> None:
         grpc_server = make_server(self._manager, self._executor, self._options)
         self._open_grpc(grpc_server, address)
         await grpc_server.start()
-        application = make_application(self._manager, self._executor, self._options)
-        rest_server = make_http_server(application, self._options)
-        rest_task = asyncio.ensure_future(rest_server.serve(sockets=[rest_socket]))
-        while not rest_server.started and not rest_task.done():
-            await asyncio.sleep(0.005)
+        servers, tasks = [], []
+        for bound, application in sites:
+            server = make_http_server(application, self._options)
+            task = asyncio.ensure_future(server.serve(sockets=[bound]))
+            while not server.started and not task.done():
+                await asyncio.sleep(0.005)
+            servers.append(server)
+            tasks.append(task)
         self._started.set()
         await self._stopping.wait()
-        rest_server.should_exit = True
+        for server in servers:
+            server.should_exit = True
         await grpc_server.stop(self._options.stop_grace_seconds)
-        await rest_task
+        await asyncio.gather(*tasks)

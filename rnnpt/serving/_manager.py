@@ -191,6 +191,15 @@ class ModelManager:
         finally:
             servable.release()
 
+    def names(self) -> list[str]:
+        """Lists the models.
+
+        Returns:
+            Their names, sorted.
+        """
+        with self._table.changed:
+            return sorted(self._table.models)
+
     def status(self, name: str, number: int | None) -> list[Version]:
         """Lists the versions of a model, those that have ended too.
 

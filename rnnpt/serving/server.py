@@ -13,8 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rnnpt.serving._listener import Listener, StartError, bind
+from rnnpt.serving import _midi_front, _rest_front
+from rnnpt.serving._listener import Listener, Site, StartError, bind
 from rnnpt.serving._manager import ModelManager
+from rnnpt.serving._midi_reader import MidiReader
 from rnnpt.serving._model_config import ModelSettings, model_settings, read_config, single_model
 from rnnpt.serving._option import ServerOptions
 from rnnpt.serving._version_folder import version_folders
@@ -44,6 +46,7 @@ class ModelServer:
     ):
         self.port = port
         self.rest_api_port = rest_api_port
+        self.midi_port = options.midi_port
         self.host = host
         self.model_name = model_name
         self.model_base_path = Path(model_base_path)
@@ -53,6 +56,7 @@ class ModelServer:
         num_threads = options.grpc_max_threads or 4 * (os.cpu_count() or 1)
         self._executor = ThreadPoolExecutor(num_threads, thread_name_prefix="rnnpt-serving")
         self._listener: Listener | None = None
+        self._reader: MidiReader | None = None
 
     def start(self, wait_for_versions: bool = False) -> bool:
         """Loads the models, then opens the ports.
@@ -72,23 +76,39 @@ class ModelServer:
         settings = self._settings()
         if not wait_for_versions:
             self._check_versions(settings or [])
-        # Both ports are taken before the models load, which may take long.
-        rest_socket = bind(self.host, self.rest_api_port, "rest_api_port")
+        sites: list[Site] = []
         try:
+            # The ports are taken before the models load, which may take long.
+            self._add_sites(sites)
             if self.port:
                 bind(self.host, self.port, "port").close()
             if not self._manager.wait_for_startup(settings):
                 return False
             listener = Listener(self._manager, self._executor, self._options)
-            self.port, self.rest_api_port = listener.start(self.host, self.port, rest_socket)
+            self.port = listener.start(self.host, self.port, sites)
             self._listener = listener
             return True
         except ServingError as error:
             raise self._start_error(error) from None
         finally:
             if self._listener is None:
-                rest_socket.close()
+                for bound, _ in sites:
+                    bound.close()
                 self._manager.stop()
+                self._close_reader()
+
+    def _add_sites(self, sites: list[Site]) -> None:
+        rest_socket = bind(self.host, self.rest_api_port, "rest_api_port")
+        self.rest_api_port = rest_socket.getsockname()[1]
+        sites.append((rest_socket, _rest_front.make_application(
+            self._manager, self._executor, self._options)))
+        if self.midi_port is None:
+            return
+        midi_socket = bind(self.host, self.midi_port, "midi_port")
+        self.midi_port = midi_socket.getsockname()[1]
+        self._reader = MidiReader()
+        sites.append((midi_socket, _midi_front.make_application(
+            self._manager, self._reader, self._executor, self._options)))
 
     def _settings(self) -> list[ModelSettings] | None:
         if not self._options.model_config_file:
@@ -126,6 +146,12 @@ class ModelServer:
             self._listener.stop()
         self._manager.stop()
         self._executor.shutdown()
+        self._close_reader()
+
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     def __enter__(self) -> "ModelServer":
         """Starts the server.
