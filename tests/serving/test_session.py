@@ -19,13 +19,7 @@ from rnnpt.serving.client import (
     Unavailable,
 )
 from tests.serving import fake_server
-from tests.serving.fake_server import (
-    AsyncFakeServer,
-    FakeClock,
-    FakeServer,
-    as_frame,
-    as_number,
-)
+from tests.serving.fake_server import AsyncFakeServer, FakeClock, FakeServer, as_frame, as_number
 
 
 def client_of(*servers: FakeServer) -> Client:

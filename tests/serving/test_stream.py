@@ -10,13 +10,7 @@ import pytest
 
 from rnnpt.serving import _stream
 from rnnpt.serving.client import AsyncClient, Client, InvalidArgument, NotFound, Retry, Unavailable
-from tests.serving.fake_server import (
-    AsyncFakeServer,
-    FakeClock,
-    FakeServer,
-    as_frame,
-    as_number,
-)
+from tests.serving.fake_server import AsyncFakeServer, FakeClock, FakeServer, as_frame, as_number
 
 DOWN = Unavailable("nobody is there")
 
