@@ -109,7 +109,8 @@ def test_row_51_a_server_that_asks_who_calls_is_told(grpc_server, pair, own_pair
     port = grpc_server("127.0.0.1:0", grpc.ssl_server_credentials(
         [pair], root_certificates=own_pair[1], require_client_auth=True))
     status_by_both(f"grpcs://localhost:{port}", Credentials(pair[1], *own_pair))
-    with Client(f"grpcs://localhost:{port}", credentials=Credentials(pair[1]), retry=ONCE) as client:
+    target, credentials = f"grpcs://localhost:{port}", Credentials(pair[1])
+    with Client(target, credentials=credentials, retry=ONCE) as client:
         with pytest.raises(Unavailable, match="a server must answer at grpcs://localhost"):
             client.status()
 
