@@ -35,7 +35,8 @@ def check_inputs(inputs: Mapping[str, ArrayLike], signature: Signature) -> dict[
 
 
 def _check_input(name: str, value: ArrayLike, spec: TensorSpec) -> np.ndarray:
-    array = np.asarray(value)
+    # NumPy's own strings are of one kind and one length.
+    array = as_array(value, name, np.dtype(object) if spec.dtype == object else None)
     if spec.shape is not None and not _fits(array.shape, spec.shape):
         wanted = ", ".join("any" if size is None else str(size) for size in spec.shape)
         raise InvalidArgument(f"{name} must have the shape ({wanted}), got {array.shape}: the "
@@ -78,6 +79,27 @@ def _first(array: np.ndarray, wrong: np.ndarray) -> str:
     return f"{array[index]} at {list(index)}" if index else str(array)
 
 
+def as_array(value: ArrayLike, name: str, dtype: np.dtype | None = None) -> np.ndarray:
+    """Makes an array of what came.
+
+    Args:
+        value: Numbers in lists, or an array.
+        name: The argument's name.
+        dtype: Its type, None for its own.
+
+    Returns:
+        The array.
+
+    Raises:
+        InvalidArgument: If lists beside one another have different lengths.
+    """
+    try:
+        return np.asarray(value, dtype)
+    except ValueError as error:
+        raise InvalidArgument(f"{name} must be an array, got lists that make none ({error}): pad "
+                              "the short ones") from None
+
+
 def as_frames(frames: ArrayLike) -> np.ndarray:
     """Checks that frames come in rows.
 
@@ -90,7 +112,7 @@ def as_frames(frames: ArrayLike) -> np.ndarray:
     Raises:
         InvalidArgument: If there are not three dimensions.
     """
-    array = np.asarray(frames)
+    array = as_array(frames, "frames")
     if array.ndim != 3:
         raise InvalidArgument(f"frames must have the shape (B, T, V), got {array.shape}: put rows "
                               "first, a single one too")
@@ -111,7 +133,7 @@ def as_rows(value: ArrayLike, num_rows: int, name: str) -> np.ndarray:
     Raises:
         InvalidArgument: If there are as many numbers as neither.
     """
-    array = np.asarray(value)
+    array = as_array(value, name)
     if array.shape not in ((), (num_rows,)):
         raise InvalidArgument(f"{name} must be a number or have the shape ({num_rows},), got "
                               f"{array.shape}: pass one a row")
@@ -152,7 +174,7 @@ def as_seeds(seed: ArrayLike, num_rows: int) -> np.ndarray:
     Raises:
         InvalidArgument: If the shape is neither.
     """
-    array = np.asarray(seed)
+    array = as_array(seed, "seed")
     if array.shape == ():
         return np.stack([np.full(num_rows, array), np.arange(num_rows)], axis=1)
     if array.shape != (num_rows, 2):

@@ -105,7 +105,7 @@ class Connection:
         except TimeoutError:
             self.close()
             raise DeadlineExceeded(f"{self._url} must answer in timeout_s, got nothing in "
-                                   f"{timeout_s:g} s: wait longer or ask for less") from None
+                                   f"{timeout_s:.3g} s: wait longer or ask for less") from None
         except (OSError, http.client.HTTPException) as error:
             self.close()
             if self._is_aborted:

@@ -84,7 +84,7 @@ class AsyncRestTransport:
             connection.abort()
             if isinstance(error, TimeoutError):
                 raise DeadlineExceeded(f"{self._url} must answer in timeout_s, got nothing in "
-                                       f"{timeout_s:g} s: wait longer or ask for less") from None
+                                       f"{timeout_s:.3g} s: wait longer or ask for less") from None
             raise
         except BaseException:
             self._pool.give_back(connection)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rnnpt.serving._argument import as_array
 from rnnpt.serving._dialogue import Dialogue, Script
 from rnnpt.serving._driver import AsyncDriver, Driver
 from rnnpt.serving._retry import Deadline
@@ -77,7 +78,7 @@ class Track:
         Raises:
             InvalidArgument: If the shape is another, or not that of the music so far.
         """
-        array = np.asarray(frames)
+        array = as_array(frames, "frames")
         width = self._rows[0].size if self._rows else None
         if array.ndim != 2 or width not in (None, array.shape[1]):
             raise InvalidArgument(f"frames must have the shape (T, {width or 'V'}), got "

@@ -14,11 +14,14 @@ import pytest
 from rnnpt.music import pianoroll_midi
 from rnnpt.serving import _wire
 from rnnpt.serving import client as client_module
+from rnnpt.serving._argument import check_inputs
 from rnnpt.serving._grpc_message import METADATA
-from rnnpt.serving._transport import Metadata, Signature, TensorSpec, VersionStatus
+from rnnpt.serving._transport import Metadata, Signature, Target, TensorSpec, VersionStatus
 from rnnpt.serving.client import (
+    Cancelled,
     Client,
     DeadlineExceeded,
+    FailedPrecondition,
     InvalidArgument,
     NotFound,
     ServingError,
@@ -68,6 +71,19 @@ def test_generate_goes_on_from_a_state_without_a_prime(client: Client) -> None:
     for frame in second.frames[0]:
         state = client.step(frame[np.newaxis], state, seed=0).state
     np.testing.assert_allclose(state, second.state, atol=1e-5)
+
+
+def test_a_session_hears_a_prime_that_is_longer_than_a_request(client: Client) -> None:
+    prime = random_frames(1, 100)[0]
+    session = client.session(prime, seed=5, temperature=0.7)
+    drawn = [session.step(), *session.generate(3)]
+    state = client.start()
+    for frame in prime:
+        state = client.step(frame[np.newaxis], state, seed=0).state
+    first = client.generate(num_steps=1, seed=[[5, 100]], temperature=0.7, state=state)
+    rest = client.generate(num_steps=3, seed=[[5, 101]], temperature=0.7, state=first.state)
+    np.testing.assert_array_equal(drawn, [*first.frames[0], *rest.frames[0]])
+    np.testing.assert_array_equal(session.frames, [*prime, *drawn])
 
 
 def test_rows_do_not_depend_on_their_neighbours(client: Client) -> None:
@@ -132,6 +148,82 @@ def test_continue_midi_keeps_the_opening_and_its_tempo(client: Client) -> None:
     assert tempo == pytest.approx(90, abs=0.01)
 
 
+def test_continue_midi_takes_another_tempo_and_grid(client: Client) -> None:
+    frames = np.zeros((4, 88), np.uint8)
+    frames[:, 39] = 1
+    opening = pianoroll_midi.PianoRoll(frames, pianoroll_midi.onsets_of(frames), 2, 90.0)
+    data = client.continue_midi(pianoroll_midi.pianoroll_to_midi(opening), num_steps=8, seed=3,
+                                steps_per_quarter=2, qpm=75)
+    roll = pianoroll_midi.midi_to_pianoroll(data, 2)
+    np.testing.assert_array_equal(roll.frames[:4], frames)
+    assert roll.qpm == pytest.approx(75, abs=0.01)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"data": b"no music"}, "source must be a MIDI file"),
+    ({"data": "opening.mid"}, "data must be the bytes of a MIDI file, got str: read the file"),
+    ({"steps_per_quarter": 0}, "steps_per_quarter must .*got 0"),
+    ({"steps_per_quarter": 1.5}, "steps_per_quarter must .*got"),
+    ({"qpm": 0.0}, "qpm must lie between 4 and 1000.*got 0"),
+])
+def test_midi_that_cannot_be_continued_is_of_the_same_tree(client, arguments, message) -> None:
+    frames = np.ones((2, 88), np.uint8)
+    opening = pianoroll_midi.PianoRoll(frames, pianoroll_midi.onsets_of(frames))
+    arguments = {"data": pianoroll_midi.pianoroll_to_midi(opening)} | arguments
+    with pytest.raises(InvalidArgument, match=message):
+        client.continue_midi(**arguments)
+
+
+def test_a_closed_client_is_told(client: Client) -> None:
+    client.status()
+    session = client.session()
+    client.close()
+    for call in (client.status, client.start, client.wait_until_ready, session.step,
+                 lambda: next(client.stream())):
+        with pytest.raises(FailedPrecondition, match="client must be open, got a closed one: make "
+                                                     "another"):
+            call()
+    client.close()
+
+
+def test_threads_share_a_client(client: Client) -> None:
+    answers: dict[int, list] = {}
+
+    def ask(length: int) -> None:
+        answers[length] = [client.score(random_frames(1, length)).frames_scored[0]
+                           for _ in range(5)]
+
+    asking = [threading.Thread(target=ask, args=(length,)) for length in range(1, 9)]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join()
+    assert answers == {length: [length] * 5 for length in range(1, 9)}
+
+
+def test_closing_a_client_ends_the_grpc_calls_of_other_threads() -> None:
+    ended: list[ServingError] = []
+
+    def ask() -> None:
+        try:
+            client.status()
+        except ServingError as error:
+            ended.append(error)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = Client(f"127.0.0.1:{silent.getsockname()[1]}", timeout_s=20)
+        asking = threading.Thread(target=ask)
+        asking.start()
+        connection, _ = silent.accept()
+        client.close()
+        asking.join(20)
+        connection.close()
+    assert [error.code for error in ended] == ["CANCELLED"]
+    with pytest.raises(Cancelled, match="the client of .* must stay open during a call, got "
+                                        "closed"):
+        client._driver.transports[0].status(Target("chorales"), 1)
+
+
 @pytest.mark.parametrize(("call", "message"), [
     (lambda c: c.score(np.full((1, 2, 88), np.nan)),
      r"frames must be finite in float32, got nan at \[0, 0, 0\]"),
@@ -151,6 +243,10 @@ def test_continue_midi_keeps_the_opening_and_its_tempo(client: Client) -> None:
      "seed must be int32, got 1099511627776"),
     (lambda c: c.generate(np.zeros((1, 2, 88)), seed=[1, 2, 3]),
      r"seed must be a number or have the shape \(1, 2\), got \(3,\)"),
+    (lambda c: c.score([[[0, 1], [0]]]),
+     "frames must be an array, got lists that make none .*: pad the short ones"),
+    (lambda c: c.predict({"frames": np.zeros((1, 2, 88)), "length": [[1], [1, 2]]}),
+     "length must be an array, got lists"),
     (lambda c: c.start(0), "batch_size must be at least 1, got 0"),
     (lambda c: c.predict({"x": 1}), r"inputs must be \['frames', 'length'\], got \['x'\]"),
     (lambda c: c.predict({}, "nosuch"), "signature_name must be one of .*got 'nosuch'"),
@@ -240,11 +336,12 @@ def test_metadata_of_another_type_is_told(server) -> None:
             client.metadata()
 
 
-@pytest.mark.parametrize("target", ["localhost", "localhost:http", ":8500", "host:99999",
-                                    "http://", "http://host:port", "http://host:1/?x=1"])
-def test_target_must_be_an_address(target: str) -> None:
-    with pytest.raises(InvalidArgument, match="target must be host:port or http://host:port, got"):
-        Client(target)
+def test_strings_travel_as_bytes() -> None:
+    signature = Signature({"x": TensorSpec(np.dtype(object), (None,))}, {})
+    arrays = check_inputs({"x": ["grün", b"\xff"]}, signature)
+    assert arrays["x"].tolist() == ["grün".encode(), b"\xff"]
+    with pytest.raises(InvalidArgument, match="x must hold strings, got 3: write it as one"):
+        check_inputs({"x": [3]}, signature)
 
 
 class FakeTransport:
