@@ -47,7 +47,7 @@ class ServerOptions:
     enable_batching: bool = _flag(False, "run requests that wait together")
     batching_parameters_file: str | None = _flag(None, "text file of BatchingParameters")
     enable_per_model_batching_parameters: bool = _flag(
-        False, "let batching_params.pbtxt in a version's folder stand in for that file")
+        False, "batch those models, and as it says, that have a batching_params.pbtxt beside them")
     monitoring_config_file: str | None = _flag(
         None, "text file of a MonitoringConfig: metrics for Prometheus on REST's port")
     tensorflow_session_parallelism: int = _flag(0, "threads of TensorFlow; 0 for one a CPU", 0)
@@ -74,3 +74,9 @@ class ServerOptions:
             raise ValueError(
                 "batching_parameters_file must stand beside enable_batching, got "
                 f"{self.batching_parameters_file!r} alone; switch batching on or leave it out")
+        threads = ("tensorflow_session_parallelism", "tensorflow_intra_op_parallelism",
+                   "tensorflow_inter_op_parallelism")
+        if all(getattr(self, name) for name in threads):
+            raise ValueError(
+                f"{threads[0]} must not stand beside both {threads[1]} and {threads[2]}, got "
+                f"{', '.join(str(getattr(self, name)) for name in threads)}; leave it out")

@@ -13,12 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from rnnpt.serving._batching import Batching
 from rnnpt.serving._listener import Listener, StartError, bind
 from rnnpt.serving._manager import ModelManager
 from rnnpt.serving._model import Model, version_folders
 from rnnpt.serving._option import ServerOptions
 from rnnpt.serving._warmup import load_servable
-from rnnpt.serving.error import Unavailable
+from rnnpt.serving.error import ServingError, Unavailable
 
 __all__ = ["ModelServer", "ServerOptions", "StartError", "serve"]
 
@@ -33,6 +34,9 @@ class ModelServer:
         rest_api_port: REST's port, likewise.
         host: The address to listen at.
         options: Everything else.
+
+    Raises:
+        StartError: If `batching_parameters_file` cannot be read or is wrong.
     """
 
     def __init__(
@@ -46,7 +50,13 @@ class ModelServer:
         self.model_name = model_name
         self.model_base_path = Path(model_base_path)
         self._options = options
-        load = functools.partial(load_servable, options=options)
+        try:
+            self._batching = Batching(options)
+        except ServingError as error:
+            raise StartError(
+                "batching_parameters_file must hold BatchingParameters, got "
+                f"{options.batching_parameters_file} ({error}); mend it") from None
+        load = functools.partial(load_servable, options=options, batching=self._batching)
         model = Model(model_name, self.model_base_path, options, load)
         self._manager = ModelManager([model], options)
         num_threads = options.grpc_max_threads or 4 * (os.cpu_count() or 1)
@@ -95,6 +105,7 @@ class ModelServer:
             self._listener.stop()
         self._manager.stop()
         self._executor.shutdown()
+        self._batching.close()
 
     def __enter__(self) -> "ModelServer":
         """Starts the server.
