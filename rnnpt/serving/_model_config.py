@@ -11,11 +11,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import text_format
 from tensorflow_serving.config import file_system_storage_path_source_pb2 as storage_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from rnnpt.serving.error import InvalidArgument, NotFound, PermissionDenied
+from rnnpt.serving._text_message import read_text_message
+from rnnpt.serving.error import InvalidArgument
 
 _LOGGER = logging.getLogger("rnnpt.serving")
 _PLATFORM = "tensorflow"
@@ -85,21 +85,8 @@ def read_config(file: str | os.PathLike) -> model_server_config_pb2.ModelServerC
 
     Returns:
         The message, not checked yet.
-
-    Raises:
-        NotFound: If there is no such file.
-        PermissionDenied: If it may not be read.
-        InvalidArgument: If it holds something else.
     """
-    try:
-        text = Path(file).read_bytes()
-        return text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
-    except PermissionError as error:
-        raise PermissionDenied(f"{file}; {error.strerror}") from None
-    except OSError as error:
-        raise NotFound(f"{file}; {error.strerror}") from None
-    except (text_format.ParseError, UnicodeDecodeError):
-        raise InvalidArgument(f"Invalid protobuf file: '{file}'") from None
+    return read_text_message(file, model_server_config_pb2.ModelServerConfig())
 
 
 def model_settings(

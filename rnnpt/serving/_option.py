@@ -47,7 +47,7 @@ class ServerOptions:
     enable_batching: bool = _flag(False, "run requests that wait together")
     batching_parameters_file: str | None = _flag(None, "text file of BatchingParameters")
     enable_per_model_batching_parameters: bool = _flag(
-        False, "let batching_params.pbtxt in a version's folder stand in for that file")
+        False, "batch those models, and as it says, that have a batching_params.pbtxt beside them")
     monitoring_config_file: str | None = _flag(
         None, "text file of a MonitoringConfig: metrics for Prometheus on REST's port")
     tensorflow_session_parallelism: int = _flag(0, "threads of TensorFlow; 0 for one a CPU", 0)

@@ -160,15 +160,29 @@ def refuse_examples(manager: ModelManager, model_spec: model_pb2.ModelSpec, kind
         kind: "classification" or "regression".
 
     Raises:
-        InvalidArgument: Always, unless the model is unknown.
+        ServingError: Always: InvalidArgument, unless the model is unknown.
     """
     with manager.borrow(model_spec) as servable:
-        name = model_spec.signature_name or DEFAULT_SIGNATURE
-        signature = servable.signatures.get(name)
-        if signature is None:
-            raise InvalidArgument(f"No signature was found with the name: {name}")
-        raise InvalidArgument(f"No {kind} inputs found in SignatureDef: "
-                              f"{text_format.MessageToString(signature)}")
+        refuse_examples_of(servable, model_spec.signature_name, kind)
+
+
+def refuse_examples_of(servable: Servable, signature_name: str, kind: str) -> None:
+    """Refuses a Classify or Regress call to a model that the caller holds.
+
+    Args:
+        servable: The model.
+        signature_name: What the call names.
+        kind: "classification" or "regression".
+
+    Raises:
+        InvalidArgument: Always.
+    """
+    name = signature_name or DEFAULT_SIGNATURE
+    signature = servable.signatures.get(name)
+    if signature is None:
+        raise InvalidArgument(f"No signature was found with the name: {name}")
+    raise InvalidArgument(f"No {kind} inputs found in SignatureDef: "
+                          f"{text_format.MessageToString(signature)}")
 
 
 def refuse_tasks(manager: ModelManager, request: inference_pb2.MultiInferenceRequest) -> None:

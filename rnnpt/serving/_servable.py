@@ -5,7 +5,8 @@ Serving's own path, gives the runtime's own error texts, and releases Python's i
 while it runs.
 """
 
-import collections
+import functools
+import math
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,8 +16,10 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+from tensorflow.python.client import pywrap_tf_session
 from tensorflow.python.util import deprecation
 
+from rnnpt.serving._option import ServerOptions
 from rnnpt.serving.error import (
     DataLoss,
     DeadlineExceeded,
@@ -27,8 +30,9 @@ from rnnpt.serving.error import (
 )
 
 DEFAULT_SIGNATURE = "serving_default"
-# Each set of outputs that clients filter has a callable; more than this many would be a leak.
-_MAX_CALLABLES = 64
+
+Feeds = Sequence[tuple[str, np.ndarray]]
+Run = Callable[[Feeds, Sequence[str], float | None], list[np.ndarray]]
 
 
 class Servable:
@@ -39,17 +43,21 @@ class Servable:
     Args:
         path: The version folder, with `saved_model.pb`.
         version: Its number.
+        options: How many threads TensorFlow gets.
+        wrap: Path and how a request is run -> how it is run instead, for example in batches.
 
     Raises:
         ServingError: If the folder holds no SavedModel for serving, or a broken one.
     """
 
-    def __init__(self, path: Path, version: int):
+    def __init__(
+        self, path: Path, version: int, options: ServerOptions = ServerOptions(),
+        wrap: Callable[[Path, Run], Run] = lambda _, run: run,
+    ):
         self.path = path
         self.version = version
         graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph)
-        self._callables: collections.OrderedDict[tuple, Any] = collections.OrderedDict()
+        self._session = tf.compat.v1.Session(graph=graph, config=_session_config(options))
         self._lock = threading.Lock()
         self._num_users = 0
         self._is_retired = False
@@ -61,44 +69,72 @@ class Servable:
             raise
         # By name; TensorFlow's own initialisation is among them.
         self.signatures = dict(meta_graph.signature_def)
+        self._signature_names = [
+            tuple({info.name for info in infos.values() if info.name}
+                  for infos in (signature.inputs, signature.outputs))
+            for signature in self.signatures.values()]
+        self._output = functools.cache(self._find_output)
+        self._run = wrap(path, self._run_alone)
 
     def run(
-        self, feeds: Sequence[tuple[str, np.ndarray]], fetches: Sequence[str],
-        timeout_s: float | None = None,
+        self, feeds: Feeds, fetches: Sequence[str], timeout_s: float | None = None
     ) -> list[np.ndarray]:
         """Runs a part of the graph; any thread may call it.
 
         Args:
             feeds: Names of tensors with their values.
             fetches: Names of the tensors to compute.
-            timeout_s: Seconds that it may take; None for any number.
+            timeout_s: How long it may take; None for ever.
 
         Returns:
             Their values.
 
         Raises:
-            ServingError: If TensorFlow refuses, with its code and text, or no time is left.
+            ServingError: If TensorFlow refuses, with its code and text; DeadlineExceeded if the
+                time is over.
         """
+        return self._run(feeds, fetches, timeout_s)
+
+    def _run_alone(
+        self, feeds: Feeds, fetches: Sequence[str], timeout_s: float | None
+    ) -> list[np.ndarray]:
         if timeout_s is not None and timeout_s <= 0:
-            raise DeadlineExceeded("Deadline exceeded before the model ran")
+            raise DeadlineExceeded("Timed out waiting for notification")
+        options = None if timeout_s is None else pywrap_tf_session.TF_NewBufferFromString(
+            config_pb2.RunOptions(timeout_in_ms=math.ceil(timeout_s * 1000)).SerializeToString())
+        names = self._computed(tuple(name for name, _ in feeds), tuple(fetches))
         try:
-            function = self._callable(tuple(name for name, _ in feeds), tuple(fetches))
-            return function(*(value for _, value in feeds))
+            # The way of `Session.run` without what it does in Python, which is as much again.
+            values = self._session._call_tf_sessionrun(
+                options, {self._output(name): value for name, value in feeds},
+                [self._output(name) for name in names], [], None)
         except tf.errors.OpError as error:
             raise _serving_error(error) from None
+        finally:
+            if options is not None:
+                pywrap_tf_session.TF_DeleteBuffer(options)
+        by_name = dict(zip(names, values, strict=True))
+        return [by_name[name] for name in fetches]
 
-    def _callable(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Any:
-        """A Session's callable is several times faster than `run`, and checks no shapes itself."""
-        key = (feeds, fetches)
-        with self._lock:
-            if key in self._callables:
-                self._callables.move_to_end(key)
-            else:
-                options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
-                self._callables[key] = self._session._make_callable_from_options(options)
-                if len(self._callables) > _MAX_CALLABLES:
-                    self._callables.popitem(last=False)
-            return self._callables[key]
+    def _computed(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Sequence[str]:
+        """The outputs to compute: all of the signature's, whichever are wanted.
+
+        A Session prepares the graph for each set of outputs, which takes seconds and stays in
+        memory, and a signature's outputs are computed in one call of a function anyway.
+        """
+        for inputs, outputs in self._signature_names:
+            if inputs == set(feeds) and outputs.issuperset(fetches):
+                return sorted(outputs)
+        return fetches
+
+    def _find_output(self, name: str) -> Any:
+        """The C name of a tensor; an output of several, such as a ragged one, has none."""
+        name = name if ":" in name else f"{name}:0"
+        try:
+            return self._session.graph.get_tensor_by_name(name)._as_tf_output()
+        except (ValueError, KeyError):
+            raise InvalidArgument(f"Tensor {name}, specified in either feed_devices or "
+                                  "fetch_devices was not found in the Graph") from None
 
     def hold(self) -> bool:
         """Keeps the model open until `release`.
@@ -134,9 +170,16 @@ class Servable:
             self._close()
 
     def _close(self) -> None:
-        self._callables.clear()
         self._session.close()
         self._after_close()
+
+
+def _session_config(options: ServerOptions) -> config_pb2.ConfigProto:
+    intra, inter = options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism
+    if not (intra or inter):
+        intra = inter = options.tensorflow_session_parallelism
+    return config_pb2.ConfigProto(
+        intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter)
 
 
 def _load(

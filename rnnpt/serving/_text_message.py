@@ -4,6 +4,7 @@ The API's package on PyPI leaves out some of the formats that the server's flags
 declared here field by field, in pools of their own lest they meet the official ones some day.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +18,7 @@ from google.protobuf import (
 )
 from google.protobuf.message import Message
 
-from rnnpt.serving.error import InvalidArgument, NotFound
+from rnnpt.serving.error import InvalidArgument, NotFound, PermissionDenied
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
@@ -65,11 +66,10 @@ def message_class(name: str, **messages: Mapping[str, str]) -> type[Message]:
         pool.FindMessageTypeByName(f"tensorflow.serving.{name}"))
 
 
-def read_text_message(flag: str, file: str, message: AnyMessage) -> AnyMessage:
+def read_text_message(file: str | os.PathLike, message: AnyMessage) -> AnyMessage:
     """Fills a message from a text file.
 
     Args:
-        flag: The flag that names the file, for the error.
         file: The file.
         message: An empty message.
 
@@ -78,13 +78,14 @@ def read_text_message(flag: str, file: str, message: AnyMessage) -> AnyMessage:
 
     Raises:
         NotFound: If there is no such file.
-        InvalidArgument: If it does not hold such a message; the words are TensorFlow Serving's.
+        PermissionDenied: If it may not be read.
+        InvalidArgument: If it holds something else.
     """
     try:
-        text_format.Parse(Path(file).read_text(encoding="utf-8"), message)
+        return text_format.Parse(Path(file).read_bytes(), message)
+    except PermissionError as error:
+        raise PermissionDenied(f"{file}; {error.strerror}") from None
     except OSError as error:
-        raise NotFound(f"{flag} must be a file that can be read, got {file!r} "
-                       f"({error.strerror}); pass another") from None
-    except (UnicodeDecodeError, text_format.ParseError):
+        raise NotFound(f"{file}; {error.strerror}") from None
+    except (text_format.ParseError, UnicodeDecodeError):
         raise InvalidArgument(f"Invalid protobuf file: '{file}'") from None
-    return message

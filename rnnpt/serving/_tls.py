@@ -1,12 +1,14 @@
 """TLS of the gRPC port, from TensorFlow Serving's SSLConfig; REST has none."""
 
+from typing import Any
+
 import grpc
 
 from rnnpt.serving._text_message import message_class, read_text_message
 from rnnpt.serving.error import InvalidArgument
 
 #: The PEM texts themselves stand in the file, not the names of files with them.
-SSLConfig = message_class("SSLConfig", SSLConfig={
+SSLConfig: Any = message_class("SSLConfig", SSLConfig={
     "server_key": "string", "server_cert": "string", "custom_ca": "string",
     "client_verify": "bool"})
 
@@ -21,15 +23,15 @@ def read_credentials(ssl_config_file: str) -> grpc.ServerCredentials:
         The credentials.
 
     Raises:
-        InvalidArgument: If the file holds no SSLConfig, or one without a key, a certificate, or the
-            authority that clients are verified by.
+        InvalidArgument: If it has no key, no certificate, or not the authority that clients are
+            verified by.
     """
-    config = read_text_message("ssl_config_file", ssl_config_file, SSLConfig())
+    config = read_text_message(ssl_config_file, SSLConfig())
     for name in ("server_key", "server_cert", *(["custom_ca"] if config.client_verify else [])):
         if "-----BEGIN " not in getattr(config, name):
             raise InvalidArgument(
-                f"{name} of ssl_config_file must be a PEM text, got {getattr(config, name)!r:.40}; "
-                "put the text itself into the file, its lines joined by \\n")
+                f"{name} must be a PEM text, got {getattr(config, name)!r:.40}; put the text itself "
+                "into the file, its lines joined by \\n")
     return grpc.ssl_server_credentials(
         [(config.server_key.encode(), config.server_cert.encode())],
         config.custom_ca.encode() or None, config.client_verify)

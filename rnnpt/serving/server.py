@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from rnnpt.serving import _midi_front, _rest_front
+from rnnpt.serving._batching import Batching
 from rnnpt.serving._listener import Listener, Site, StartError, bind
 from rnnpt.serving._manager import ModelManager
 from rnnpt.serving._midi_reader import MidiReader
@@ -37,6 +38,9 @@ class ModelServer:
         rest_api_port: REST's port, likewise.
         host: The address to listen at.
         options: Everything else.
+
+    Raises:
+        StartError: If `batching_parameters_file` cannot be read or is wrong.
     """
 
     def __init__(
@@ -51,7 +55,13 @@ class ModelServer:
         self.model_name = model_name
         self.model_base_path = Path(model_base_path)
         self._options = options
-        load = functools.partial(load_servable, options=options)
+        try:
+            self._batching = Batching(options)
+        except ServingError as error:
+            raise StartError(
+                "batching_parameters_file must hold BatchingParameters, got "
+                f"{options.batching_parameters_file} ({error}); mend it") from None
+        load = functools.partial(load_servable, options=options, batching=self._batching)
         self._manager = ModelManager(options, load)
         num_threads = options.grpc_max_threads or 4 * (os.cpu_count() or 1)
         self._executor = ThreadPoolExecutor(num_threads, thread_name_prefix="rnnpt-serving")
@@ -146,6 +156,7 @@ class ModelServer:
             self._listener.stop()
         self._manager.stop()
         self._executor.shutdown()
+        self._batching.close()
         self._close_reader()
 
     def _close_reader(self) -> None:
