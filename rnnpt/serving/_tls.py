@@ -30,8 +30,8 @@ def read_credentials(ssl_config_file: str) -> grpc.ServerCredentials:
     for name in ("server_key", "server_cert", *(["custom_ca"] if config.client_verify else [])):
         if "-----BEGIN " not in getattr(config, name):
             raise InvalidArgument(
-                f"{name} must be a PEM text, got {getattr(config, name)!r:.40}; put the text itself "
-                "into the file, its lines joined by \\n")
+                f"{name} must be a PEM text, got {getattr(config, name)!r:.40}; put the text "
+                "itself into the file, its lines joined by \\n")
     return grpc.ssl_server_credentials(
         [(config.server_key.encode(), config.server_cert.encode())],
         config.custom_ca.encode() or None, config.client_verify)
