@@ -1,6 +1,7 @@
 """The gRPC front: TensorFlow Serving's services on grpcio's asyncio server."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
@@ -40,11 +41,16 @@ class _Front:
         self._executor = executor
 
     async def _answer(
-        self, context: grpc.aio.ServicerContext, function: Callable, *args: Any
+        self, context: grpc.aio.ServicerContext, function: Callable, *args: Any,
+        counted: tuple[str, str] | None = None,
     ) -> Any:
+        """Answers a call, and counts it if it is given the names of a model and of a method."""
         loop = asyncio.get_running_loop()
+        counting = (self._manager.metrics.request(*counted, "GRPC") if counted
+                    else contextlib.nullcontext())
         try:
-            return await loop.run_in_executor(self._executor, function, self._manager, *args)
+            with counting:
+                return await loop.run_in_executor(self._executor, function, self._manager, *args)
         except ServingError as error:
             text = str(error)
             if len(text) > _MAX_ERROR_LENGTH:
@@ -72,7 +78,8 @@ class PredictionService(_Front, prediction_service_pb2_grpc.PredictionServiceSer
         Returns:
             The outputs.
         """
-        return await self._answer(context, _predict.predict, request)
+        return await self._answer(
+            context, _predict.predict, request, counted=(request.model_spec.name, "Predict"))
 
     async def GetModelMetadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest,
@@ -99,7 +106,8 @@ class PredictionService(_Front, prediction_service_pb2_grpc.PredictionServiceSer
             context: Its answer's way out.
         """
         await self._answer(
-            context, _predict.refuse_examples, request.model_spec, "classification")
+            context, _predict.refuse_examples, request.model_spec, "classification",
+            counted=(request.model_spec.name, "Classify"))
 
     async def Regress(
         self, request: regression_pb2.RegressionRequest, context: grpc.aio.ServicerContext
@@ -110,7 +118,9 @@ class PredictionService(_Front, prediction_service_pb2_grpc.PredictionServiceSer
             request: The call.
             context: Its answer's way out.
         """
-        await self._answer(context, _predict.refuse_examples, request.model_spec, "regression")
+        await self._answer(
+            context, _predict.refuse_examples, request.model_spec, "regression",
+            counted=(request.model_spec.name, "Regress"))
 
     async def MultiInference(
         self, request: inference_pb2.MultiInferenceRequest, context: grpc.aio.ServicerContext

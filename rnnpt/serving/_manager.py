@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from rnnpt.serving._metrics import Metrics
 from rnnpt.serving._model import Model, Version, not_found
 from rnnpt.serving._option import ServerOptions
 from rnnpt.serving._servable import Servable
@@ -22,6 +23,7 @@ class ModelManager:
     def __init__(self, models: Iterable[Model], options: ServerOptions):
         self._models = {model.name: model for model in models}
         self._options = options
+        self.metrics = Metrics()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 

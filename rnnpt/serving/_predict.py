@@ -3,6 +3,7 @@
 Both fronts call these; the checks, their order and their words are TensorFlow Serving's.
 """
 
+import time
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tensorflow_serving.apis import (
 
 from rnnpt.serving import _tensor
 from rnnpt.serving._manager import ModelManager
+from rnnpt.serving._metrics import Metrics
 from rnnpt.serving._servable import DEFAULT_SIGNATURE, Servable
 from rnnpt.serving.error import FailedPrecondition, InvalidArgument, Unimplemented
 
@@ -44,19 +46,20 @@ def predict(
     """
     _check_spec(request)
     with manager.borrow(request.model_spec) as servable:
-        response = run_predict(servable, request)
+        response = run_predict(servable, request, metrics=manager.metrics)
         response.model_spec.name = request.model_spec.name
         return response
 
 
 def run_predict(
-    servable: Servable, request: predict_pb2.PredictRequest
+    servable: Servable, request: predict_pb2.PredictRequest, metrics: Metrics | None = None
 ) -> predict_pb2.PredictResponse:
     """Runs a signature of a model that the caller holds.
 
     Args:
         servable: The model.
-        request: The call; its model's name is not looked at.
+        request: The call; its model's name is only counted.
+        metrics: Where the run is timed, if anywhere.
 
     Returns:
         The outputs, with version and signature.
@@ -72,7 +75,10 @@ def run_predict(
         raise FailedPrecondition(f'Serving signature key "{name}" not found.')
     feeds = _feeds(signature, request.inputs)
     aliases = _aliases(signature, list(request.output_filter))
+    start = time.monotonic()
     values = servable.run(feeds, [signature.outputs[alias].name for alias in aliases])
+    if metrics is not None:
+        metrics.add_run(request.model_spec.name, time.monotonic() - start)
     response = predict_pb2.PredictResponse()
     response.model_spec.signature_name = name
     response.model_spec.version.value = servable.version

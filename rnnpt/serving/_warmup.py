@@ -1,5 +1,7 @@
 """Loading a version: the model, and the requests stored beside it, which it must answer."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
@@ -15,13 +17,17 @@ WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 _MAX_RECORDS = 1000
 
 
-def load_servable(path: Path, number: int, options: ServerOptions) -> Servable:
+def load_servable(
+    path: Path, number: int, options: ServerOptions,
+    observe: Callable[[str, float], None] = lambda *_: None,
+) -> Servable:
     """Loads a version and plays its warm-up requests.
 
     Args:
         path: The version folder.
         number: Its number.
         options: Whether to warm up, and how often.
+        observe: Told the folder and how many seconds its warm-up took.
 
     Returns:
         The model.
@@ -32,7 +38,9 @@ def load_servable(path: Path, number: int, options: ServerOptions) -> Servable:
     servable = Servable(path, number)
     try:
         if options.enable_model_warmup and (path / WARMUP_FILE).is_file():
+            start = time.monotonic()
             _warm_up(servable, path / WARMUP_FILE, options.num_request_iterations_for_warmup)
+            observe(str(path), time.monotonic() - start)
     except BaseException:
         servable.retire()
         raise

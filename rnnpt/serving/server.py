@@ -4,21 +4,22 @@
         client = Client(f"127.0.0.1:{server.port}", "chorales")
 """
 
-import functools
 import os
 import signal
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from rnnpt.serving._bounded_executor import BoundedExecutor
 from rnnpt.serving._listener import Listener, StartError, bind
 from rnnpt.serving._manager import ModelManager
 from rnnpt.serving._model import Model, version_folders
+from rnnpt.serving._monitoring import metrics_path
 from rnnpt.serving._option import ServerOptions
+from rnnpt.serving._servable import Servable
 from rnnpt.serving._warmup import load_servable
-from rnnpt.serving.error import Unavailable
+from rnnpt.serving.error import ServingError, Unavailable
 
 __all__ = ["ModelServer", "ServerOptions", "StartError", "serve"]
 
@@ -46,12 +47,15 @@ class ModelServer:
         self.model_name = model_name
         self.model_base_path = Path(model_base_path)
         self._options = options
-        load = functools.partial(load_servable, options=options)
-        model = Model(model_name, self.model_base_path, options, load)
+        model = Model(model_name, self.model_base_path, options, self._load)
         self._manager = ModelManager([model], options)
         num_threads = options.grpc_max_threads or 4 * (os.cpu_count() or 1)
-        self._executor = ThreadPoolExecutor(num_threads, thread_name_prefix="rnnpt-serving")
+        self._executor = BoundedExecutor(num_threads, options.max_waiting_requests)
         self._listener: Listener | None = None
+
+    def _load(self, path: Path, number: int) -> Servable:
+        return load_servable(
+            path, number, self._options, observe=self._manager.metrics.add_warmup)
 
     def start(self, wait_for_versions: bool = False) -> bool:
         """Loads the model, then opens the ports.
@@ -65,12 +69,17 @@ class ModelServer:
 
         Raises:
             FileNotFoundError: If there is no version and nobody waits for one.
-            StartError: If a port is in use or the model does not load.
+            StartError: If a port is in use, the model does not load, or the file that says where
+                metrics are is broken.
         """
         if not wait_for_versions and not version_folders(self.model_base_path):
             raise FileNotFoundError(
                 "model_base_path must hold a version folder with a SavedModel, such as 1, got "
                 f"{self.model_base_path} without one; export a model to {self.model_base_path}/1")
+        try:
+            metrics_path(self._options.monitoring_config_file)
+        except ServingError as error:
+            raise StartError(str(error)) from None
         # Both ports are taken before the model loads, which may take long.
         rest_socket = bind(self.host, self.rest_api_port, "rest_api_port")
         try:
