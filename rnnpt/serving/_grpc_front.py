@@ -4,6 +4,7 @@ SessionService is not registered, as there; nor is the profiler's service, which
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -51,11 +52,16 @@ class _Front:
         self._executor = executor
 
     async def _answer(
-        self, context: grpc.aio.ServicerContext, function: Callable, *args: Any
+        self, context: grpc.aio.ServicerContext, function: Callable, *args: Any,
+        counted: tuple[str, str] | None = None,
     ) -> Any:
+        """Answers a call, and counts it if it is given the names of a model and of a method."""
         loop = asyncio.get_running_loop()
+        counting = (self._manager.metrics.request(*counted, "GRPC") if counted
+                    else contextlib.nullcontext())
         try:
-            return await loop.run_in_executor(self._executor, function, self._manager, *args)
+            with counting:
+                return await loop.run_in_executor(self._executor, function, self._manager, *args)
         except ServingError as error:
             await _abort(context, error)
 
@@ -95,7 +101,8 @@ class PredictionService(_Front, prediction_service_pb2_grpc.PredictionServiceSer
         left_s = context.time_remaining()
         ends_at = None if left_s is None else time.monotonic() + left_s
         return await self._answer(
-            context, _predict.predict, request, ends_at, self._as_content)
+            context, _predict.predict, request, ends_at, self._as_content,
+            counted=(request.model_spec.name, "Predict"))
 
     async def GetModelMetadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest,
@@ -122,7 +129,8 @@ class PredictionService(_Front, prediction_service_pb2_grpc.PredictionServiceSer
             context: Its answer's way out.
         """
         await self._answer(
-            context, _predict.refuse_examples, request.model_spec, "classification")
+            context, _predict.refuse_examples, request.model_spec, "classification",
+            counted=(request.model_spec.name, "Classify"))
 
     async def Regress(
         self, request: regression_pb2.RegressionRequest, context: grpc.aio.ServicerContext
@@ -133,7 +141,9 @@ class PredictionService(_Front, prediction_service_pb2_grpc.PredictionServiceSer
             request: The call.
             context: Its answer's way out.
         """
-        await self._answer(context, _predict.refuse_examples, request.model_spec, "regression")
+        await self._answer(
+            context, _predict.refuse_examples, request.model_spec, "regression",
+            counted=(request.model_spec.name, "Regress"))
 
     async def MultiInference(
         self, request: inference_pb2.MultiInferenceRequest, context: grpc.aio.ServicerContext

@@ -8,6 +8,13 @@ _MAX_UINT64 = 2**64 - 1
 _MIN_INT64 = -(2**63)
 # Doubles hold the integers up to here.
 _MAX_EXACT = 2**53 - 1
+# A tenth of the largest double, past which no digit may follow before the point.
+_MAX_GROWING = 1.7976931348623157e307
+_MAX_EXPONENT = 308
+
+
+class NumberTooBig(ValueError):
+    """The number is beyond the doubles, as RapidJSON sees it; some that are beyond it lets pass."""
 
 
 def read_integer(token: str) -> int | float:
@@ -18,6 +25,9 @@ def read_integer(token: str) -> int | float:
 
     Returns:
         An int if 64 bits hold it, signed or not, else the double.
+
+    Raises:
+        NumberTooBig: If it is beyond the doubles.
     """
     if len(token) > 20:
         return read_double(token)
@@ -35,28 +45,37 @@ def read_double(token: str) -> float:
         token: The number's text.
 
     Returns:
-        The double, infinite if the number is beyond any.
+        The double; infinite where only that last product is beyond the doubles, such as 1.8e308.
+
+    Raises:
+        NumberTooBig: If the digits or the exponent alone are beyond them, such as 1e309.
     """
     if len(token) <= 15 and "e" not in token and "E" not in token:
         return float(token)
     match = NUMBER.fullmatch(token)
     assert match is not None  # both readers found it by this rule
     sign, whole, fraction, exponent = match.groups("")
-    significand, power = _gather(whole, fraction)
-    # No exponent of more digits matters; it also keeps the powers below small.
-    value = _scale(significand, power + int(exponent[:7] or 0))
+    significand, power = _gather(whole, fraction, -_MIN_INT64 if sign else _MAX_UINT64)
+    # Python refuses to read numbers of thousands of digits; ten say that it is out of any range.
+    digits = exponent.lstrip("+-").lstrip("0")[:10]
+    exponent_value = int(digits or 0) * (-1 if exponent.startswith("-") else 1)
+    if exponent_value > _MAX_EXPONENT - power:
+        raise NumberTooBig(token)
+    value = _scale(significand, power + exponent_value)
     return -value if sign else value
 
 
-def _gather(whole: str, fraction: str) -> tuple[float, int]:
+def _gather(whole: str, fraction: str, max_exact: int) -> tuple[float, int]:
     """Returns the digits that count, as a number, and the power of ten that goes with it."""
     exact, used = 0, 0
     for digit in whole:
-        if exact * 10 + int(digit) > _MAX_UINT64:
+        if exact * 10 + int(digit) > max_exact:
             break
         exact, used = exact * 10 + int(digit), used + 1
     value = float(exact)
     for digit in whole[used:]:
+        if value >= _MAX_GROWING:
+            raise NumberTooBig(whole)
         value = value * 10.0 + int(digit)
     # RapidJSON does not count the first digit before the point.
     digits = len(whole) - 1 if exact else 0
@@ -73,12 +92,10 @@ def _gather(whole: str, fraction: str) -> tuple[float, int]:
 
 
 def _scale(significand: float, power: int) -> float:
-    if power > 308:
-        return float("inf")
     if power >= 0:
         return significand * float(f"1e{power}")
-    if power < -616:
+    if power < -2 * _MAX_EXPONENT:
         return 0.0
-    if power < -308:
-        return significand / 1e308 / float(f"1e{-308 - power}")
+    if power < -_MAX_EXPONENT:
+        return significand / 1e308 / float(f"1e{-_MAX_EXPONENT - power}")
     return significand / float(f"1e{-power}")

@@ -1,19 +1,21 @@
 """JSON in, as TensorFlow Serving's parser (RapidJSON) reads it.
 
 It differs from Python's `json` in what a client can see: NaN and the infinities in five spellings,
-text after the document ignored, the first of two equal keys wins, any depth of nesting, no number
-too big for a double, doubles of many digits rounded its way, and its words for what is wrong, with
-the byte where. Python's scanner reads the ordinary document; whatever it refuses, or might read
-otherwise, is read again by `_Reader`.
+text after the document and a byte order mark before it ignored, the first of two equal keys wins,
+any depth of nesting, numbers too big for a double refused, doubles of many digits rounded its way,
+and its words for what is wrong, with the byte where. Python's scanner reads the ordinary document;
+whatever it refuses, or might read otherwise, is read again by `_Reader`.
 """
 
 import json
 import re
 from typing import Any, NoReturn
 
-from rnnpt.serving._json_number import NUMBER, read_double, read_integer
+from rnnpt.serving._json_number import NUMBER, NumberTooBig, read_double, read_integer
 
-# All the parser's complaints; the keys are RapidJSON's names without "kParseError".
+# All the parser's complaints; the keys are RapidJSON's names without "kParseError". Source:
+# error/en.h of RapidJSON 1.1.0, which TensorFlow Serving builds with; the iterative parser that
+# stops at the document's end, as TensorFlow Serving calls it, has no use for the last four.
 MESSAGES = {
     "DocumentEmpty": "The document is empty.",
     "ObjectMissName": "Missing a name for object member.",
@@ -25,16 +27,23 @@ MESSAGES = {
     "StringUnicodeSurrogateInvalid": "The surrogate pair in string is invalid.",
     "StringEscapeInvalid": "Invalid escape character in string.",
     "StringMissQuotationMark": "Missing a closing quotation mark in string.",
-    "StringInvalidEncoding": "Invalid encoding in string.",
     "NumberTooBig": "Number too big to be stored in double.",
     "NumberMissFraction": "Miss fraction part in number.",
     "NumberMissExponent": "Miss exponent in number.",
+    "StringInvalidEncoding": "Invalid encoding in string.",
+    "DocumentRootNotSingular": "The document root must not be followed by other values.",
+    "Termination": "Terminate parsing due to Handler error.",
+    "UnspecificSyntaxError": "Unspecific syntax error.",
 }
 _SPACE = re.compile("[ \t\n\r]*")
 _PLAIN = re.compile('[^"\\\\\x00-\x1f]*')
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-# What Python's scanner would read in another way: surrogates, and numbers near the end of doubles.
-_RARE = re.compile(rb"\\u[dD]|[eE]\+?[0-9]{3}|[0-9]{300}")
+# Python's scanner is for containers, since it stops in the middle of some broken numbers; and it
+# reads halves of surrogate pairs in another way.
+_CONTAINER = re.compile(rb"[ \t\n\r]*[\[{]")
+_RARE = re.compile(rb"\\u[dD]")
+# RapidJSON passes over each byte of the mark that is there, not only over a whole one.
+_BYTE_ORDER_MARK = re.compile("\xef?\xbb?\xbf?")
 
 
 class JsonError(ValueError):
@@ -70,7 +79,7 @@ def parse_json(body: bytes) -> Any:
     """
     if not body:
         raise JsonError("The document is empty")
-    if not _RARE.search(body):
+    if _CONTAINER.match(body) and not _RARE.search(body):
         text = body.decode("utf-8", "surrogateescape")
         try:
             return _DECODER.raw_decode(text, _match_end(_SPACE, text, 0))[0]
@@ -97,7 +106,7 @@ class _Reader:
 
     def __init__(self, text: str):
         self.text = text
-        self.at = 0
+        self.at = _match_end(_BYTE_ORDER_MARK, text, 0)
 
     def read(self) -> Any:
         """Reads one value; open containers wait on a stack, each with the name of its member."""
@@ -160,7 +169,8 @@ class _Reader:
         return name
 
     def literal(self, word: str) -> bool | None:
-        self.take(word)
+        if not self.takes(word):
+            self.fail("ValueInvalid")
         return {"true": True, "false": False, "null": None}[word]
 
     def number(self) -> int | float:
@@ -174,20 +184,21 @@ class _Reader:
         if match[4] is None and self.peek() in "eE":
             signed = self.text[self.at + 1:self.at + 2] in ("+", "-")
             self.fail("NumberMissExponent", self.at + 1 + signed)
-        value = (read_integer if match[3] is None and match[4] is None else read_double)(match[0])
-        if value in (float("inf"), float("-inf")):
+        read = read_integer if match[3] is None and match[4] is None else read_double
+        try:
+            return read(match[0])
+        except NumberTooBig:
             self.fail("NumberTooBig", start)
-        return value
 
     def special(self) -> float:
-        sign = -1.0 if self.peek() == "-" else 1.0
-        self.at += self.peek() == "-"
-        if self.peek() == "N":
-            self.take("NaN")
+        sign = -1.0 if self.takes("-") else 1.0
+        if self.peek() not in "NI":
+            self.fail("ValueInvalid")
+        if self.takes("NaN"):
             return float("nan")
-        self.take("Inf")
-        if self.peek() == "i":
-            self.take("inity")
+        # Where "NaN" broke off, RapidJSON goes on to look for this.
+        if not self.takes("Inf") or (self.peek() == "i" and not self.takes("inity")):
+            self.fail("ValueInvalid")
         return sign * float("inf")
 
     def string(self) -> str:
@@ -198,13 +209,13 @@ class _Reader:
             parts.append(self.text[start:self.at].encode("latin-1"))
             character = self.peek()
             if character == "\\":
-                parts.append(self.escape().encode("utf-8"))
+                parts.append(self.escape().encode("utf-8", "surrogatepass"))
             elif character == '"':
                 self.at += 1
                 return b"".join(parts).decode("utf-8", "surrogateescape")
             else:
                 ended = character == "\x00"
-                self.fail("StringMissQuotationMark" if ended else "StringInvalidEncoding")
+                self.fail("StringMissQuotationMark" if ended else "StringEscapeInvalid")
 
     def escape(self) -> str:
         start = self.at
@@ -215,8 +226,8 @@ class _Reader:
         if letter != "u":
             self.fail("StringEscapeInvalid", start)
         code = self.hexadecimal(start)
-        if 0xD800 <= code <= 0xDFFF:
-            if code >= 0xDC00 or self.text[self.at:self.at + 2] != "\\u":
+        if 0xD800 <= code <= 0xDBFF:  # a second half alone passes
+            if self.text[self.at:self.at + 2] != "\\u":
                 self.fail("StringUnicodeSurrogateInvalid", start)
             self.at += 2
             low = self.hexadecimal(start)
@@ -239,11 +250,13 @@ class _Reader:
         """Returns the next character, NUL at the end as in RapidJSON's streams."""
         return self.text[self.at] if self.at < len(self.text) else "\x00"
 
-    def take(self, word: str) -> None:
+    def takes(self, word: str) -> bool:
+        """Takes as much of a word as is there; tells whether that was all."""
         for character in word:
             if self.peek() != character:
-                self.fail("ValueInvalid")
+                return False
             self.at += 1
+        return True
 
     def fail(self, kind: str, offset: int | None = None) -> NoReturn:
         where = self.at if offset is None else offset

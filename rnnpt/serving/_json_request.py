@@ -5,15 +5,20 @@ dimension; columnar, "inputs", which does not), its checks in their order, and t
 comes out is the message that gRPC carries, so both fronts share everything else.
 """
 
-import base64
-import binascii
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from rnnpt.serving import _tensor
-from rnnpt.serving._json_parser import JsonError, JsonObject, parse_json
-from rnnpt.serving._json_writer import debug_text
+from rnnpt.serving._json_document import (
+    decode_base64,
+    is_base64,
+    is_list,
+    misformatted,
+    read_document,
+)
+from rnnpt.serving._json_parser import JsonObject
+from rnnpt.serving._json_writer import debug_text, type_name
 from rnnpt.serving.error import InvalidArgument, ServingError, Unimplemented
 
 _INTEGER_RANGES = {
@@ -45,18 +50,7 @@ def fill_request(
     Raises:
         InvalidArgument: If the text is no JSON or does not fit the signature.
     """
-    try:
-        document = parse_json(body)
-    except JsonError as error:
-        raise InvalidArgument(f"JSON Parse error: {error}") from None
-    if not isinstance(document, JsonObject):
-        raise _misformatted(document, "Is not object")
-    name = document.find("signature_name")
-    if name is not None:
-        if not isinstance(name[1], str):
-            raise _misformatted(
-                document, "not formatted correctly. 'signature_name' key must be a string value.")
-        request.model_spec.signature_name = name[1]
+    document, request.model_spec.signature_name = read_document(body)
     infos = find_inputs(request.model_spec.signature_name)
     if not infos:
         raise InvalidArgument("Failed to get input map for signature: "
@@ -68,31 +62,18 @@ def fill_request(
         _fill_columns(inputs[1], infos, request.inputs)  # type: ignore[index]
         return False
     if inputs is not None:
-        raise _misformatted(document, "Not formatted correctly expecting only one of 'inputs' or "
-                            "'instances' keys to exist ")
-    if not _is_list(instances[1]):
-        raise _misformatted(document, "Expecting 'instances' to be an list/array")
+        raise misformatted(document, "Not formatted correctly expecting only one of 'inputs' or "
+                           "'instances' keys to exist ")
+    if not is_list(instances[1]):
+        raise misformatted(document, "Expecting 'instances' to be an list/array")
     if not instances[1]:
-        raise _misformatted(document, "No values in 'instances' array")
+        raise misformatted(document, "No values in 'instances' array")
     _fill_rows(instances[1], infos, request.inputs)
     return True
 
 
-def _misformatted(value: Any, text: str) -> InvalidArgument:
-    return InvalidArgument(f"JSON Value: {debug_text(value)} {text}")
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list) and not isinstance(value, JsonObject)
-
-
-def _is_base64(value: Any) -> bool:
-    return (isinstance(value, JsonObject) and len(value) == 1 and value[0][0] == "b64"
-            and isinstance(value[0][1], str))
-
-
 def _is_named(element: Any) -> bool:
-    return isinstance(element, JsonObject) and not _is_base64(element)
+    return isinstance(element, JsonObject) and not is_base64(element)
 
 
 def _fill_columns(value: Any, infos: Mapping[str, Any], inputs: Any) -> None:
@@ -143,13 +124,14 @@ def _fill_rows(elements: list, infos: Mapping[str, Any], inputs: Any) -> None:
                 f"Expecting {wanted} but got {found} at item {index} of input list")
         members = element if named else [(next(iter(infos)), element)]
         for name, value in members:
+            name = name.partition("\0")[0]  # as a C string
             try:
                 _add_instance(name, value, infos, shapes, values)
             except ServingError as error:
                 key = f" key: {name}" if named else ""
                 raise InvalidArgument(f"Failed to process element: {index}{key} of 'instances' "
                                       f"list. Error: {error.code}: {error}") from None
-        if named and {name for name, _ in members} != set(infos):
+        if named and {name.partition("\0")[0] for name, _ in members} != set(infos):
             raise InvalidArgument(
                 f"Failed to process element: {index} of 'instances' list. JSON object: "
                 f"{debug_text(element)} keys must be equal to: {','.join(sorted(infos))}")
@@ -180,7 +162,7 @@ def _add_instance(
 def _dense_shape(value: Any) -> list[int]:
     """The lengths along the first elements; whether the others agree is checked later."""
     shape = []
-    while _is_list(value):
+    while is_list(value):
         shape.append(len(value))
         if not value:
             break
@@ -193,7 +175,7 @@ def _gather(root: Any, level: int, shape: list[int], dtype: int, values: list[An
     pending = [(root, level)]
     while pending:
         value, level = pending.pop()
-        if not _is_list(value):
+        if not is_list(value):
             if level != len(shape):
                 raise InvalidArgument(
                     f"JSON Value: {debug_text(value)} found at incorrect level: {level + 1} in the "
@@ -234,25 +216,12 @@ def _leaf(value: Any, dtype: int) -> Any:
     supported = dtype in _RANGE_OF or dtype in (_FLOAT, _DOUBLE, _BOOL, _tensor.STRING)
     if not supported and not isinstance(value, JsonObject):
         raise Unimplemented(f"Conversion of JSON Value: {debug_text(value)} to type: {name}")
-    raise InvalidArgument(f"JSON Value: {debug_text(value)} Type: {_type_name(value)} "
+    raise InvalidArgument(f"JSON Value: {debug_text(value)} Type: {type_name(value)} "
                           f"is not of expected type: {name}")
 
 
-def _type_name(value: Any) -> str:
-    if isinstance(value, bool):
-        return "True" if value else "False"
-    if isinstance(value, JsonObject):
-        return "Object"
-    return {type(None): "Null", str: "String", list: "Array"}.get(type(value), "Number")
-
-
 def _decode_base64(value: JsonObject) -> bytes:
-    if not _is_base64(value):
+    if not is_base64(value):
         raise InvalidArgument(
             f"JSON Value: {debug_text(value)} not formatted correctly for base64 data")
-    # White space and missing padding are accepted, as by TensorFlow Serving's decoder.
-    text = "".join(value[0][1].split()).rstrip("=")
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (ValueError, binascii.Error):
-        raise InvalidArgument("Unable to base64 decode") from None
+    return decode_base64(value[0][1])

@@ -9,7 +9,7 @@ from rnnpt.serving._json_writer import Writer, format_double, format_float, quot
 from rnnpt.serving.error import InvalidArgument
 
 _FLOAT, _DOUBLE, _BOOL = 1, 2, 10
-_WRITTEN_AS_INTEGERS = {3, 4, 5, 6, 9, 17, 22, 23}
+_WRITTEN_AS_INTEGERS = {3, 4, 5, 6, 9, 22, 23}
 
 
 def format_response(outputs: Mapping[str, Any], is_row: bool) -> str:

@@ -1,5 +1,6 @@
 """JSON out, laid out as TensorFlow Serving's writer (RapidJSON's PrettyWriter) does."""
 
+import decimal
 import functools
 import math
 import struct
@@ -11,7 +12,8 @@ _INDENT = "    "
 # Debug texts show this much of a value.
 _MAX_DEBUG_BYTES = 256
 _FLOAT32 = struct.Struct("f")
-_MAX_FLOAT32 = 3.4028234663852886e38
+# RapidJSON's own bound of what it calls a float.
+_MAX_FLOAT32 = 3.4028234e38
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r",
             "\t": "\\t"}
 _ESCAPES |= {chr(code): f"\\u{code:04X}" for code in range(32) if chr(code) not in _ESCAPES}
@@ -183,6 +185,22 @@ def debug_text(value: Any) -> str:
     return data[:_MAX_DEBUG_BYTES].decode("utf-8", "replace")
 
 
+def type_name(value: Any) -> str:
+    """Names a value's type for an error's text.
+
+    Args:
+        value: A value from `parse_json`.
+
+    Returns:
+        RapidJSON's name; true and false are types of their own.
+    """
+    if isinstance(value, bool):
+        return "True" if value else "False"
+    if isinstance(value, JsonObject):
+        return "Object"
+    return {type(None): "Null", str: "String", list: "Array"}.get(type(value), "Number")
+
+
 def _walk(writer: Writer, value: Any) -> None:
     """Writes a value of any depth; stops when the text is longer than errors show."""
     pending: list[Any] = [value]
@@ -201,6 +219,9 @@ def _walk(writer: Writer, value: Any) -> None:
             pending += reversed(item)
         elif isinstance(item, _Key):
             writer.key(item)
+        elif isinstance(item, float) and not math.isfinite(item):
+            writer.raw("")  # RapidJSON's writer stops at what strict JSON does not have
+            return
         else:
             writer.raw(_scalar(item))
 
@@ -220,5 +241,22 @@ def _scalar(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return quote(value)
-    # RapidJSON's own writer, unlike that of tensors: the shortest text that reads back.
-    return _with_point(repr(value)) if isinstance(value, float) else str(value)
+    return _shortest(value) if isinstance(value, float) else str(value)
+
+
+def _shortest(value: float) -> str:
+    """RapidJSON's own text of a double, unlike that of tensors: the shortest that reads back."""
+    sign, digits, exponent = decimal.Decimal(repr(value)).normalize().as_tuple()
+    text = "".join(map(str, digits))
+    point = len(text) + int(exponent)  # 10^(point - 1) <= value < 10^point
+    if text == "0":
+        text = "0.0"
+    elif len(text) <= point <= 21:
+        text = text.ljust(point, "0") + ".0"
+    elif 0 < point <= 21:
+        text = f"{text[:point]}.{text[point:]}"
+    elif -6 < point <= 0:
+        text = "0." + "0" * -point + text
+    else:
+        text = f"{text[0]}.{text[1:]}".rstrip(".") + f"e{point - 1}"
+    return "-" + text if sign else text

@@ -10,6 +10,7 @@ from typing import Any
 from tensorflow_serving.config import model_server_config_pb2
 
 from rnnpt.serving._folder_watch import FolderWatch
+from rnnpt.serving._metrics import Metrics
 from rnnpt.serving._model import Model, Version, not_found
 from rnnpt.serving._model_config import ModelSettings, read_config
 from rnnpt.serving._model_table import ModelTable, check_available
@@ -38,6 +39,7 @@ class ModelManager:
         self._threads: list[threading.Thread] = []
         self._reloading = threading.Lock()
         self._num_reloads_waiting = 0
+        self.metrics = Metrics()
 
     def wait_for_startup(self, settings: list[ModelSettings] | None) -> bool:
         """Loads the models for the first time; may wait for their folders for ever.

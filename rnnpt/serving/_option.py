@@ -14,7 +14,7 @@ class ServerOptions:
     """The embedded server's settings besides its model and addresses.
 
     Each is a flag of `rnnpt serve`, which tells what it means beside the field here; all but those
-    of MIDI over HTTP are TensorFlow Serving's own.
+    of MIDI over HTTP and the limits of bodies, connections and queues are TensorFlow Serving's own.
     """
 
     model_config_file: str | None = _flag(
@@ -42,6 +42,14 @@ class ServerOptions:
     ssl_config_file: str | None = _flag(None, "text file of an SSLConfig: TLS for gRPC")
     rest_api_timeout_in_ms: int = _flag(
         30_000, "milliseconds until a REST request is answered with 504", 1)
+    rest_api_max_body_bytes: int = _flag(
+        100 * 1024 * 1024, "largest body of a REST request, packed or not; more is answered with "
+        "413", 1)
+    rest_api_max_connections: int = _flag(
+        1000, "REST connections open at once; more are closed as they come", 1)
+    rest_api_client_timeout_seconds: float = _flag(
+        30.0, "seconds in which a REST client must have sent its request or taken its answer, "
+        "else its connection is cut", 0.01)
     rest_api_enable_cors_support: bool = _flag(
         False, "send the headers that let a page of another origin read REST answers")
     enable_batching: bool = _flag(False, "run requests that wait together")

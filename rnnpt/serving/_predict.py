@@ -20,6 +20,7 @@ from tensorflow_serving.apis import (
 
 from rnnpt.serving import _tensor
 from rnnpt.serving._manager import ModelManager
+from rnnpt.serving._metrics import Metrics
 from rnnpt.serving._servable import DEFAULT_SIGNATURE, Servable
 from rnnpt.serving.error import FailedPrecondition, InvalidArgument, Unimplemented
 
@@ -50,22 +51,24 @@ def predict(
     """
     _check_spec(request)
     with manager.borrow(request.model_spec) as servable:
-        response = run_predict(servable, request, ends_at, as_content)
+        response = run_predict(
+            servable, request, ends_at, as_content, metrics=manager.metrics)
         response.model_spec.name = request.model_spec.name
         return response
 
 
 def run_predict(
     servable: Servable, request: predict_pb2.PredictRequest, ends_at: float | None = None,
-    as_content: bool = False,
+    as_content: bool = False, metrics: Metrics | None = None,
 ) -> predict_pb2.PredictResponse:
     """Runs a signature of a model that the caller holds.
 
     Args:
         servable: The model.
-        request: The call; its model's name is not looked at.
+        request: The call; its model's name is only counted.
         ends_at: When its time is over, on the monotonic clock; None for never.
         as_content: Whether outputs are bytes in place of typed values.
+        metrics: Where the run is timed, if anywhere.
 
     Returns:
         The outputs, with version and signature.
@@ -81,9 +84,12 @@ def run_predict(
         raise FailedPrecondition(f'Serving signature key "{name}" not found.')
     feeds = _feeds(signature, request.inputs)
     aliases = _aliases(signature, list(request.output_filter))
-    timeout_s = None if ends_at is None else ends_at - time.monotonic()
+    start = time.monotonic()
+    timeout_s = None if ends_at is None else ends_at - start
     values = servable.run(
         feeds, [signature.outputs[alias].name for alias in aliases], timeout_s)
+    if metrics is not None:
+        metrics.add_run(request.model_spec.name, time.monotonic() - start)
     response = predict_pb2.PredictResponse()
     response.model_spec.signature_name = name
     response.model_spec.version.value = servable.version

@@ -4,6 +4,7 @@ Paths are the raw ones of the request line: TensorFlow Serving matches them befo
 anything, and the query string is a part of them.
 """
 
+import logging
 import re
 import urllib.parse
 from typing import NamedTuple
@@ -18,19 +19,27 @@ from tensorflow_serving.apis import (
 )
 
 from rnnpt.serving import _predict
+from rnnpt.serving._html import error_page
+from rnnpt.serving._json_example import check_examples
 from rnnpt.serving._json_request import fill_request
 from rnnpt.serving._json_response import format_error, format_response
 from rnnpt.serving._manager import ModelManager
 from rnnpt.serving._servable import DEFAULT_SIGNATURE
-from rnnpt.serving.error import InvalidArgument, ServingError
+from rnnpt.serving.error import Internal, InvalidArgument, ServingError
 
+_LOGGER = logging.getLogger("rnnpt.serving")
+# What libevent reads as a path with a query and a fragment; the rest is no request for it.
+_URI = re.compile(r"(?:[-A-Za-z0-9._~!$&'()*+,;=:@/?#]|%[0-9A-Fa-f]{2})+")
+_VERBS = {"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"}
 # The route is matched in any case, the model's name as it stands.
+_FLAGS = re.IGNORECASE | re.ASCII
 _VERSION = "(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _POST = re.compile(
-    f"/v1/models/(?P<name>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.IGNORECASE)
+    f"/v1/models/(?P<name>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", _FLAGS)
 _GET = re.compile(
-    f"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<metadata>metadata))?", re.IGNORECASE)
-_PREFIX = re.compile("/v1/.*", re.IGNORECASE | re.DOTALL)
+    f"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<method>metadata))?", _FLAGS)
+_PREFIX = re.compile("/v1/.*", _FLAGS)
+_ORIGIN = re.compile("https?://")
 _MAX_INT64 = 2**63 - 1
 
 STATUS_OF = {
@@ -40,10 +49,25 @@ STATUS_OF = {
     "DATA_LOSS": 500, "UNIMPLEMENTED": 501, "UNAVAILABLE": 503, "DEADLINE_EXCEEDED": 504,
 }
 _JSON = "application/json"
-_NOT_FOUND_PAGE = (
-    "<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n"
-    "</BODY></HTML>\n"
-)
+# protobuf's JSON of TensorFlow Serving guards against pages that show it as HTML.
+_HTML_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "\x7f": "\\u007f"})
+
+
+class Call(NamedTuple):
+    """What a request asks for.
+
+    Args:
+        spec: The official `ModelSpec`: the model's name, a version or a label or neither.
+        method: "predict", "classify", "regress", "metadata", or "" for the status page.
+    """
+
+    spec: model_pb2.ModelSpec
+    method: str
+
+    @property
+    def api(self) -> str:
+        """The method's name in the metrics, which tell only those that run a model apart."""
+        return "" if self.method == "metadata" else self.method
 
 
 class Answer(NamedTuple):
@@ -54,12 +78,16 @@ class Answer(NamedTuple):
         body: The text.
         content_type: Its type.
         closes: Whether the connection ends with it.
+        code: The status code's name.
+        is_api: Whether it is TensorFlow Serving's, and not HTTP's own or the metrics.
     """
 
     status: int
     body: str
     content_type: str = _JSON
     closes: bool = False
+    code: str = "OK"
+    is_api: bool = True
 
 
 def answer_call(
@@ -77,28 +105,69 @@ def answer_call(
     Returns:
         The answer; errors are answers too.
     """
-    if not _PREFIX.fullmatch(path) and path.lower() != "/v1/models":
-        return Answer(404, _NOT_FOUND_PAGE, "text/html", closes=True)
+    call = route(verb, path, origin)
+    return call if isinstance(call, Answer) else run_call(manager, call, body)
+
+
+def route(verb: str, path: str, origin: str = "") -> Call | Answer:
+    """Finds out what a request asks for; takes no time.
+
+    Args:
+        verb: HTTP's method.
+        path: The request line's path with its query, as it came.
+        origin: The request's Origin header.
+
+    Returns:
+        The call, or the answer if there is nothing to call.
+    """
+    if verb not in _VERBS:
+        return answer_page(501)
+    if not _URI.fullmatch(path):
+        return answer_page(400)
+    if not _PREFIX.fullmatch(path):
+        return answer_page(404)
     if verb == "OPTIONS":
-        allowed = origin.startswith(("http://", "https://"))
-        return Answer(200 if allowed else 400, "", "text/html; charset=ISO-8859-1")
+        status, code = (200, "OK") if _ORIGIN.search(origin) else (400, "FAILED_PRECONDITION")
+        return Answer(status, "", "text/html; charset=ISO-8859-1", code=code)
     pattern = {"POST": _POST, "GET": _GET}.get(verb)
     match = pattern.fullmatch(path) if pattern else None
     if match is None:
         return answer_error(InvalidArgument(f"Malformed request: {verb} {path}"))
-    if match["version"] and int(match["version"]) > _MAX_INT64:
-        return Answer(400, "")
+    # Python refuses to read numbers of thousands of digits.
+    version = (match["version"] or "").lstrip("0")
+    if len(version) > 19 or int(version or 0) > _MAX_INT64:
+        return Answer(400, "", code="INVALID_ARGUMENT")
     if not match["name"]:
         return answer_error(InvalidArgument("Missing model name in request."))
+    return Call(_model_spec(match), (match["method"] or "").lower())
+
+
+def run_call(manager: ModelManager, call: Call, body: bytes) -> Answer:
+    """Does what a request asks for.
+
+    Args:
+        manager: The models.
+        call: What it asks for.
+        body: The request's body.
+
+    Returns:
+        The answer; errors are answers too.
+    """
     try:
-        spec = _model_spec(match)
-        if verb == "POST":
-            return Answer(200, _post(manager, spec, match["method"].lower(), body))
-        if match["metadata"]:
-            return Answer(200, _metadata(manager, spec))
-        return Answer(200, _status(manager, spec))
+        if call.method == "predict":
+            return Answer(200, _predict_json(manager, call.spec, body))
+        if call.method in ("classify", "regress"):
+            call.spec.signature_name = check_examples(body)
+            kind = {"classify": "classification", "regress": "regression"}[call.method]
+            _predict.refuse_examples(manager, call.spec, kind)
+        if call.method == "metadata":
+            return Answer(200, _metadata(manager, call.spec))
+        return Answer(200, _status(manager, call.spec))
     except ServingError as error:
         return answer_error(error)
+    except Exception as error:  # a fault of ours still owes its client an answer
+        _LOGGER.exception("a REST request failed")
+        return answer_error(Internal(repr(error)))
 
 
 def answer_error(error: ServingError) -> Answer:
@@ -110,7 +179,19 @@ def answer_error(error: ServingError) -> Answer:
     Returns:
         The answer.
     """
-    return Answer(STATUS_OF[error.code], format_error(str(error)))
+    return Answer(STATUS_OF[error.code], format_error(str(error)), code=error.code)
+
+
+def answer_page(status: int) -> Answer:
+    """Refuses a request by HTTP's own rules.
+
+    Args:
+        status: HTTP's status.
+
+    Returns:
+        The answer, which ends the connection.
+    """
+    return Answer(status, error_page(status), "text/html", closes=True, is_api=False)
 
 
 def _model_spec(match: re.Match) -> model_pb2.ModelSpec:
@@ -122,10 +203,7 @@ def _model_spec(match: re.Match) -> model_pb2.ModelSpec:
     return spec
 
 
-def _post(manager: ModelManager, spec: model_pb2.ModelSpec, method: str, body: bytes) -> str:
-    if method != "predict":
-        kind = {"classify": "classification", "regress": "regression"}[method]
-        _predict.refuse_examples(manager, spec, kind)
+def _predict_json(manager: ModelManager, spec: model_pb2.ModelSpec, body: bytes) -> str:
     request = predict_pb2.PredictRequest(model_spec=spec)
 
     def find_inputs(signature_name: str) -> dict:
@@ -142,9 +220,10 @@ def _post(manager: ModelManager, spec: model_pb2.ModelSpec, method: str, body: b
 
 
 def _to_json(message: Message) -> str:
-    return json_format.MessageToJson(
-        message, indent=1, preserving_proto_field_name=True,
+    text = json_format.MessageToJson(
+        message, indent=1, preserving_proto_field_name=True, ensure_ascii=False,
         always_print_fields_with_no_presence=True)
+    return text.translate(_HTML_ESCAPES)
 
 
 def _status(manager: ModelManager, spec: model_pb2.ModelSpec) -> str:

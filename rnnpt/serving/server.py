@@ -4,22 +4,23 @@
         client = Client(f"127.0.0.1:{server.port}", "chorales")
 """
 
-import functools
 import os
 import signal
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from rnnpt.serving import _midi_front, _rest_front
 from rnnpt.serving._batching import Batching
+from rnnpt.serving._bounded_executor import BoundedExecutor
 from rnnpt.serving._listener import Listener, Site, StartError, bind
 from rnnpt.serving._manager import ModelManager
 from rnnpt.serving._midi_reader import MidiReader
 from rnnpt.serving._model_config import ModelSettings, model_settings, read_config, single_model
+from rnnpt.serving._monitoring import metrics_path
 from rnnpt.serving._option import ServerOptions
+from rnnpt.serving._servable import Servable
 from rnnpt.serving._version_folder import version_folders
 from rnnpt.serving._warmup import load_servable
 from rnnpt.serving.error import ServingError
@@ -61,12 +62,15 @@ class ModelServer:
             raise StartError(
                 "batching_parameters_file must hold BatchingParameters, got "
                 f"{options.batching_parameters_file} ({error}); mend it") from None
-        load = functools.partial(load_servable, options=options, batching=self._batching)
-        self._manager = ModelManager(options, load)
+        self._manager = ModelManager(options, self._load)
         num_threads = options.grpc_max_threads or 4 * (os.cpu_count() or 1)
-        self._executor = ThreadPoolExecutor(num_threads, thread_name_prefix="rnnpt-serving")
+        self._executor = BoundedExecutor(num_threads, options.max_waiting_requests)
         self._listener: Listener | None = None
         self._reader: MidiReader | None = None
+
+    def _load(self, path: Path, number: int) -> Servable:
+        return load_servable(
+            path, number, self._options, self._batching, self._manager.metrics.add_warmup)
 
     def start(self, wait_for_versions: bool = False) -> bool:
         """Loads the models, then opens the ports.
@@ -80,12 +84,18 @@ class ModelServer:
 
         Raises:
             FileNotFoundError: If there is no version and nobody waits for one.
-            StartError: If a port is in use, the `model_config_file` is refused, or a model does
+            StartError: If a port is in use, a file that an option names is refused, or a model does
                 not load.
         """
         settings = self._settings()
         if not wait_for_versions:
             self._check_versions(settings or [])
+        try:
+            metrics_path(self._options.monitoring_config_file)
+        except ServingError as error:
+            raise StartError(
+                "monitoring_config_file must hold a MonitoringConfig, got "
+                f"{self._options.monitoring_config_file} ({error}); mend it") from None
         sites: list[Site] = []
         try:
             # The ports are taken before the models load, which may take long.

@@ -11,10 +11,8 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import predict_pb2
 
-from rnnpt.serving import _tensor
 from rnnpt.serving._json_parser import JsonError, JsonObject, _Reader, parse_json
 from rnnpt.serving._json_request import fill_request
-from rnnpt.serving._json_response import format_response
 from rnnpt.serving._json_writer import debug_text, format_double, format_float
 from rnnpt.serving.error import InvalidArgument
 
@@ -67,15 +65,55 @@ def assert_same(parsed, value) -> None:
     ("[1.]", "Miss fraction part in number. at offset: 3"),
     ("[1e+]", "Miss exponent in number. at offset: 4"),
     ("[1e400]", "Number too big to be stored in double. at offset: 1"),
+    ("[-1e309]", "Number too big to be stored in double. at offset: 1"),
     (f"[{'9' * 400}]", "Number too big to be stored in double. at offset: 1"),
     ('["a', "Missing a closing quotation mark in string. at offset: 3"),
-    ('["\t"]', "Invalid encoding in string. at offset: 2"),
+    ('["a\x00"]', "Missing a closing quotation mark in string. at offset: 3"),
+    ('["\t"]', "Invalid escape character in string. at offset: 2"),
+    ('["a\x1f"]', "Invalid escape character in string. at offset: 3"),
     (r'["\x"]', "Invalid escape character in string. at offset: 2"),
+    ('["\\', "Invalid escape character in string. at offset: 2"),
     (r'["\u12g4"]', "Incorrect hex digit after \\u escape in string. at offset: 2"),
+    (r'["\u12', "Incorrect hex digit after \\u escape in string. at offset: 2"),
     (r'["\ud800"]', "The surrogate pair in string is invalid. at offset: 2"),
+    (r'["\ud800\u0041"]', "The surrogate pair in string is invalid. at offset: 2"),
+    (r'["é\ud800x"]', "The surrogate pair in string is invalid. at offset: 4"),
+    # What is JSON elsewhere, or nearly.
+    ("", "The document is empty"),
+    ("\ufeff", "The document is empty. at offset: 3"),
+    ("\x00{}", "The document is empty. at offset: 0"),
+    (":", "The document is empty. at offset: 0"),
+    ("// a\n{}", "Invalid value. at offset: 0"),
+    ("{} // a", None),
+    ("[1, /* a */ 2]", "Invalid value. at offset: 4"),
+    ("['a']", "Invalid value. at offset: 1"),
+    ("{a:1}", "Missing a name for object member. at offset: 1"),
+    ('{"a":}', "Invalid value. at offset: 5"),
+    ('{"a"', "Missing a colon after a name of object member. at offset: 4"),
+    ('{"a":1', "Missing a comma or '}' after an object member. at offset: 6"),
+    ("{", "Missing a name for object member. at offset: 1"),
+    ("[1", "Missing a comma or ']' after an array element. at offset: 2"),
+    ("[1,", "Invalid value. at offset: 3"),
+    ("[1\x00]", "Missing a comma or ']' after an array element. at offset: 2"),
+    ("[+1]", "Invalid value. at offset: 1"),
+    ("[.5]", "Invalid value. at offset: 1"),
+    ("[01]", "Missing a comma or ']' after an array element. at offset: 2"),
+    ("[0x1]", "Missing a comma or ']' after an array element. at offset: 2"),
+    ("[1_0]", "Missing a comma or ']' after an array element. at offset: 2"),
+    ("[--1]", "Invalid value. at offset: 2"),
+    ("[True]", "Invalid value. at offset: 1"),
+    ("[nan]", "Invalid value. at offset: 2"),
+    ("[Nan]", "Invalid value. at offset: 3"),
+    ("[inf]", "Invalid value. at offset: 1"),
+    ("1.", "Miss fraction part in number. at offset: 2"),
+    ("[1.e5]", "Miss fraction part in number. at offset: 3"),
+    ("[1e]", "Miss exponent in number. at offset: 3"),
     ("[" * 100_000, "Invalid value. at offset: 100000"),  # row 24
 ])
-def test_parse_errors_are_rapidjsons(text: str, message: str) -> None:
+def test_parse_errors_are_rapidjsons(text: str, message: str | None) -> None:
+    if message is None:
+        parse_json(text.encode())
+        return
     with pytest.raises(JsonError) as caught:
         parse_json(text.encode())
     assert str(caught.value) == message
@@ -98,8 +136,27 @@ def test_row_18_the_first_of_equal_keys_wins_and_the_rest_is_ignored() -> None:
     assert document.find("a") == ("a", 1)
 
 
-def test_a_surrogate_pair_is_one_character() -> None:
-    assert parse_json(rb'["\ud83d\ude00"]') == ["\U0001f600"]
+@pytest.mark.parametrize(("body", "text"), [
+    (rb'["\ud83d\ude00"]', "\U0001f600"), (rb'["\udc00"]', "\udced\udcb0\udc80"),
+    (b'["\xff"]', "\udcff"), (rb'["\u0000\/"]', "\x00/")])
+def test_strings_keep_their_bytes_and_a_surrogate_pair_is_one_character(body, text) -> None:
+    assert parse_json(body) == [text]
+
+
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b"\xef", b"\xbb\xbf"])
+def test_a_byte_order_mark_is_passed_over(mark: bytes) -> None:
+    assert parse_json(mark + b'{"a":1}') == JsonObject([("a", 1)])
+
+
+@pytest.mark.parametrize(("token", "value"), [
+    ("NaN", math.nan), ("-NaN", math.nan), ("Infinity", math.inf), ("-Infinity", -math.inf),
+    ("Inf", math.inf), ("-Inf", -math.inf), ("NaInf", math.inf), ("1.8e308", math.inf),
+    ("-0", 0), ("-0.0", -0.0), ("1e-400", 0.0), ("1E+2", 100.0), ("1e0000000000000308", 1e308),
+    ("-9223372036854775808", -2**63), ("18446744073709551615", 2**64 - 1)])
+def test_row_21_numbers_that_json_does_not_have_or_that_are_at_the_edge(token, value) -> None:
+    found, = parse_json(f"[{token}]".encode())
+    assert repr(found) == repr(value)
+    assert repr(_Reader(token).read()) == repr(value)
 
 
 @pytest.mark.parametrize(("text", "value"), [
@@ -135,19 +192,16 @@ def test_debug_texts_are_cut() -> None:
         '{\n    "a": [],\n    "b": {}\n}')
 
 
-@pytest.mark.parametrize(("arrays", "text"), [
-    ({}, "Cannot convert empty tensor map to JSON"),
-    ({"total": np.float32(1)}, "Tensor name: total has no shape information "),
-    ({"a": np.zeros(3, np.float32), "b": np.zeros(1, np.float32)},
-     "Tensor name: b has inconsistent batch size: 1 expecting: 3"),
-    ({"a": np.zeros((0, 2), np.float32)}, "Tensor name: a has invalid batch size: 0"),
-    ({"a": np.zeros(1, np.float16)}, "Failed to write JSON value for tensor type: half"),
+@pytest.mark.parametrize(("body", "text"), [
+    # A number alone is written as tensors are, one in a container as RapidJSON writes it.
+    ("1e-7", "1e-07"), ("[1e-7]", "[1e-7]"), ("1e20", "1e+20"), ("[1e20]", "[" + "1" + "0" * 20
+                                                                 + ".0]"),
+    ("[1e21]", "[1e21]"), ("[1.25e30]", "[1.25e30]"), ("[-0.0]", "[-0.0]"),
+    ("[0.000001]", "[0.000001]"), ("[1234567.25]", "[1234567.25]"), ("1e39", "1e+39"),
+    ("0.3333333333", "0.333333343"), ("NaN", "NaN"), ("-Inf", "-Infinity"),
+    ("[null, true, -1]", "[null, true, -1]"), (r'["\u001f\u0000/é"]', r'["\u001F\u0000/é"]'),
+    # Where RapidJSON's writer stops.
+    ("[1, NaN, 2]", "[1, "), ('{"a": [Inf]}', '{\n    "a": ['),
 ])
-def test_outputs_without_a_row_format_say_so(arrays, text) -> None:
-    outputs = {}
-    for name, array in arrays.items():
-        outputs[name] = predict_pb2.PredictRequest().inputs[name]
-        _tensor.fill_proto(outputs[name], np.asarray(array), as_content=False)
-    with pytest.raises(InvalidArgument) as caught:
-        format_response(outputs, is_row=True)
-    assert str(caught.value) == text
+def test_debug_texts_are_rapidjsons(body: str, text: str) -> None:
+    assert debug_text(parse_json(body.encode())) == text
