@@ -128,8 +128,9 @@ class Model:
 
     @property
     def is_loading(self) -> bool:
-        """Whether a version is being loaded, or in the queue for it."""
-        return any(version.state == "LOADING" or (version.state == "START" and version.is_due)
+        """Whether a version is being loaded, or is to be."""
+        return any(version.state == "LOADING"
+                   or (version.state == "START" and (version.is_due or version.is_wanted))
                    for version in self._managed.values())
 
     @property

@@ -15,7 +15,7 @@ from tensorflow_serving.config import file_system_storage_path_source_pb2 as sto
 from tensorflow_serving.config import model_server_config_pb2
 
 from rnnpt.serving._text_message import read_text_message
-from rnnpt.serving.error import InvalidArgument
+from rnnpt.serving.error import InvalidArgument, Unimplemented
 
 _LOGGER = logging.getLogger("rnnpt.serving")
 _PLATFORM = "tensorflow"
@@ -104,7 +104,10 @@ def model_settings(
     Raises:
         InvalidArgument: If a name stands twice, a base path is not absolute, or a platform is
             another than "tensorflow".
+        Unimplemented: If the config is no list of models.
     """
+    if config.WhichOneof("config") == "custom_model_config":
+        raise Unimplemented("ModelServer does not yet support custom model config.")
     models = config.model_config_list.config
     names: set[str] = set()
     for model in models:

@@ -11,7 +11,7 @@ from tensorflow_serving.config import model_server_config_pb2
 from rnnpt.serving._model import Model, Version
 from rnnpt.serving._model_config import ModelSettings, model_settings
 from rnnpt.serving._servable import Servable
-from rnnpt.serving.error import FailedPrecondition, ServingError, Unimplemented
+from rnnpt.serving.error import FailedPrecondition, ServingError
 
 
 class ModelTable:
@@ -54,8 +54,6 @@ class ModelTable:
                 raise FailedPrecondition(
                     "Cannot transition to requested config. It is only legal to transition from "
                     "one ModelConfigList to another.")
-            if kind == "custom_model_config":
-                raise Unimplemented("ModelServer does not yet support custom model config.")
             if kind is None:
                 return []
             known = [name for name, model in self.models.items() if model.settings is not None]

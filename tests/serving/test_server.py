@@ -331,6 +331,8 @@ def test_a_file_whose_models_have_no_version_is_told(tmp_path) -> None:
     ("model_config_list { config { name: 'a' base_path: 'rel/fa' model_platform: 'tensorflow' } }",
      "INVALID_ARGUMENT: Expected model a to have an absolute path or URI; got "
      "base_path..=rel/fa"),
+    ("custom_model_config {}",
+     "UNIMPLEMENTED: ModelServer does not yet support custom model config."),
     (None, "NOT_FOUND: .*models.config; No such file or directory"),
 ])
 def test_row_67_a_file_of_models_that_is_refused_is_told(tmp_path, text, told) -> None:
