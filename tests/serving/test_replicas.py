@@ -8,15 +8,17 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from rnnpt.serving.client import Client, Unavailable
+from rnnpt.serving.client import Client, Restart, Unavailable
 from rnnpt.serving.server import ModelServer
 from tests.serving.conftest import OPTIONS
 from tests.serving.fake_server import FakeClock
+from tests.serving.tiny_model import save_tiny
 
 PRIME = (np.random.default_rng(2).random((5, 88)) < 0.05).astype(np.float32)
 SERVE = """
@@ -93,6 +95,26 @@ def test_two_servers_answer_calls_that_carry_their_state(server, other_server) -
     assert min(counts) == 3 and alone.any()
 
 
+def test_a_session_goes_on_with_the_version_that_replaces_its_own(tiny_model, tmp_path) -> None:
+    base_path = tmp_path / "chorales"
+    shutil.copytree(tiny_model, base_path)
+    with ModelServer("chorales", base_path, port=0, rest_api_port=0, options=OPTIONS) as server:
+        with Client(targets("", server), timeout_s=20) as client:
+            session = client.session(PRIME, seed=4)
+            session.generate(3)
+            save_tiny(base_path / "2", scale=-1)
+            end = time.monotonic() + 30
+            while [status.state for status in client.status()] != ["AVAILABLE", "END"]:
+                assert time.monotonic() < end, "version 2 never took over"
+                time.sleep(0.02)
+            heard = session.frames
+            drawn = session.generate(6)
+            assert session.restarts == [Restart(1, 2, len(heard))]
+            # As if version 2 had been given all that music at first.
+            np.testing.assert_array_equal(drawn, client.session(heard, seed=4).generate(6))
+            assert drawn.any()
+
+
 def test_a_server_killed_during_a_stream_is_replaced_or_told(server, tiny_model) -> None:
     replica = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(SERVE), str(tiny_model)], stdin=subprocess.PIPE,
@@ -100,7 +122,7 @@ def test_a_server_killed_during_a_stream_is_replaced_or_told(server, tiny_model)
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"})
     with replica:
         try:
-            assert select.select([replica.stdout], [], [], 60)[0], "the replica never started"
+            assert select.select([replica.stdout], [], [], 180)[0], "the replica never started"
             port, rest_api_port = replica.stdout.readline().split()
             over_both = Client(f"127.0.0.1:{port},127.0.0.1:{server.port}", clock=FakeClock())
             over_one = Client(f"127.0.0.1:{port}", timeout_s=20, clock=FakeClock())

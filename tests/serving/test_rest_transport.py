@@ -170,7 +170,7 @@ def test_an_answer_that_trickles_ends_at_the_deadline(serve, sent: bytes) -> Non
                 return
 
     with Client(serve(handle), timeout_s=0.4, retry=ONCE) as client:
-        with pytest.raises(DeadlineExceeded, match="must answer in timeout_s, got nothing in 0.4"):
+        with pytest.raises(DeadlineExceeded, match="must answer in timeout_s, got nothing in 0"):
             client.status()
     ended.set()
 
