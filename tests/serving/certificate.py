@@ -1,22 +1,18 @@
 """A certificate of this machine's own, made when it is wanted."""
 
-import pathlib
-import subprocess
+import trustme
 
 
-def make_certificate(folder: pathlib.Path, name: str = "localhost") -> tuple[bytes, bytes]:
-    """A key and a certificate that signs itself, in PEM form.
+def make_certificate(name: str = "localhost") -> tuple[bytes, bytes]:
+    """A key, and a certificate with the authority that signed it, in PEM form.
 
     Args:
-        folder: Where they are made.
         name: Whom the certificate is for.
 
     Returns:
-        Both.
+        Both; the second proves who its owner is, and is what others trust.
     """
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-         f"/CN={name}", "-addext", f"subjectAltName=DNS:{name},IP:127.0.0.1", "-keyout", str(key),
-         "-out", str(certificate)], check=True, capture_output=True)
-    return key.read_bytes(), certificate.read_bytes()
+    authority = trustme.CA()
+    issued = authority.issue_cert(name, "127.0.0.1")
+    chain = [pem.bytes() for pem in issued.cert_chain_pems]
+    return issued.private_key_pem.bytes(), b"".join([*chain, authority.cert_pem.bytes()])

@@ -9,7 +9,6 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tensorflow_serving.apis import (
@@ -24,6 +23,7 @@ from tensorflow_serving.apis import (
 from rnnpt.serving import _predict
 from rnnpt.serving.error import DeadlineExceeded
 from rnnpt.serving.server import ModelServer, ServerOptions, StartError
+from tests.serving.certificate import make_certificate
 
 NOW = {"file_system_poll_wait_seconds": 0.05, "max_num_load_retries": 0, "stop_grace_seconds": 1}
 
@@ -166,40 +166,35 @@ def ssl_config(path, **fields: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
+def pair() -> tuple[bytes, bytes]:
+    return make_certificate()
 
 
-@pytest.fixture(scope="module")
-def identity(authority) -> dict[str, str]:
-    certificate = authority.issue_cert("localhost")
-    return {"server_key": certificate.private_key_pem.bytes().decode(),
-            "server_cert": "".join(pem.bytes().decode() for pem in certificate.cert_chain_pems)}
+def identity(pair: tuple[bytes, bytes]) -> dict[str, str]:
+    return {"server_key": pair[0].decode(), "server_cert": pair[1].decode()}
 
 
-def test_row_51_tls_is_for_grpc(tiny_model, tmp_path, authority, identity) -> None:
-    file = ssl_config(tmp_path / "ssl.config", **identity)
+def test_row_51_tls_is_for_grpc(tiny_model, tmp_path, pair) -> None:
+    file = ssl_config(tmp_path / "ssl.config", **identity(pair))
     with serving(tiny_model, ssl_config_file=file) as server:
-        credentials = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
-        with grpc.secure_channel(f"localhost:{server.port}", credentials) as channel:
+        with grpc.secure_channel(
+                f"localhost:{server.port}", grpc.ssl_channel_credentials(pair[1])) as channel:
             assert len(start_over(channel).float_val) == 6
         with grpc.insecure_channel(f"localhost:{server.port}") as channel:
             predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
             assert code_and_text(predict, start_request())[0] == "UNAVAILABLE"
 
 
-def test_row_51_clients_prove_themselves_where_they_must(
-        tiny_model, tmp_path, authority, identity) -> None:
-    file = ssl_config(tmp_path / "ssl.config", **identity, client_verify="true",
-                      custom_ca=authority.cert_pem.bytes().decode())
-    known = authority.issue_cert("someone")
-    pair = (known.private_key_pem.bytes(), known.cert_chain_pems[0].bytes())
-    root = authority.cert_pem.bytes()
+def test_row_51_clients_prove_themselves_where_they_must(tiny_model, tmp_path, pair) -> None:
+    known = make_certificate("someone")
+    file = ssl_config(tmp_path / "ssl.config", **identity(pair), client_verify="true",
+                      custom_ca=known[1].decode())
     with serving(tiny_model, ssl_config_file=file) as server:
         target = f"localhost:{server.port}"
-        with grpc.secure_channel(target, grpc.ssl_channel_credentials(root, *pair)) as channel:
+        trusted = grpc.ssl_channel_credentials(pair[1], *known)
+        with grpc.secure_channel(target, trusted) as channel:
             assert len(start_over(channel).float_val) == 6
-        with grpc.secure_channel(target, grpc.ssl_channel_credentials(root)) as channel:
+        with grpc.secure_channel(target, grpc.ssl_channel_credentials(pair[1])) as channel:
             predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
             assert code_and_text(predict, start_request())[0] == "UNAVAILABLE"
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import pathlib
-import shutil
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -19,19 +18,17 @@ from tests.serving.certificate import make_certificate
 STATUS = [VersionStatus(3, "AVAILABLE")]
 ONCE = Retry(num_attempts=1)
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes no certificates")
-
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory) -> tuple[bytes, bytes]:
+def pair() -> tuple[bytes, bytes]:
     """The server's key and certificate."""
-    return make_certificate(tmp_path_factory.mktemp("server"))
+    return make_certificate()
 
 
 @pytest.fixture(scope="module")
-def own_pair(tmp_path_factory) -> tuple[bytes, bytes]:
+def own_pair() -> tuple[bytes, bytes]:
     """The client's key and certificate."""
-    return make_certificate(tmp_path_factory.mktemp("client"), "player")
+    return make_certificate("player")
 
 
 @pytest.fixture
