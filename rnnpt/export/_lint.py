@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
 from tensorflow.core.framework import function_pb2, graph_pb2, node_def_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
@@ -38,15 +39,25 @@ def lint(directory: Path) -> None:
 
     Raises:
         ExportError: If a signature has a tensor that is not float32 or int32 or has no batch
-            dimension first, or reaches an operation that must not be served.
+            dimension first, or reaches an operation that must not be served; or if the file is
+            damaged.
     """
-    saved = saved_model_pb2.SavedModel.FromString((directory / "saved_model.pb").read_bytes())
-    graph = saved.meta_graphs[0]
+    graph = _read_graph(directory)
     for name, signature in sorted(graph.signature_def.items()):
         if name != _INITIALISATION:
             _lint_tensors(name, signature)
             for node in _reached(graph.graph_def, signature):
                 _lint_node(name, node)
+
+
+def _read_graph(directory: Path) -> meta_graph_pb2.MetaGraphDef:
+    file = directory / "saved_model.pb"
+    try:
+        return saved_model_pb2.SavedModel.FromString(file.read_bytes()).meta_graphs[0]
+    except (DecodeError, IndexError) as error:
+        raise ExportError(
+            f"directory must hold a whole saved_model.pb, got {str(directory)!r}: {error}; export "
+            "it again") from None
 
 
 def _lint_tensors(name: str, signature: meta_graph_pb2.SignatureDef) -> None:
