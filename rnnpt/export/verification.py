@@ -93,7 +93,8 @@ def replay(directory: Path, requests: Path, timeout_s: float = 600) -> Arrays:
 
 def _read(file: Path) -> Arrays:
     try:
-        with np.load(file) as arrays:
+        # Opened here, because NumPy forgets to close what it cannot read.
+        with file.open("rb") as stream, np.load(stream) as arrays:
             return dict(arrays)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ExportError(
