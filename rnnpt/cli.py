@@ -179,8 +179,12 @@ def _add_plot(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
-    _add_run_dir(parser)
+    parser.add_argument("--run_dir", type=_folder, help="the run folder; may be left out to verify")
     parser.add_argument("--export_dir", type=_folder, required=True, help="folder of the versions")
+    parser.add_argument(
+        "--verify", action="store_true",
+        help="ask the stored requests again through TensorFlow's C API; without --run_dir, those "
+        "of the newest version that is there")
     parser.set_defaults(function="export")
 
 

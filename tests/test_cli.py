@@ -160,7 +160,8 @@ def test_continue_goes_on_from_the_primer(trained, tmp_path, capsys):
 @pytest.fixture(scope="module")
 def exported(trained):
     """The folder of versions of the trained run."""
-    words = ["export", "--run_dir", trained / "run", "--export_dir", trained / "models" / "toy"]
+    words = ["export", "--run_dir", trained / "run", "--export_dir", trained / "models" / "toy",
+             "--verify"]
     assert cli.main([str(word) for word in words]) == 0
     return trained / "models" / "toy"
 
@@ -266,6 +267,8 @@ def test_data_words_tell_names_files_and_counts(trained, capsys):
         (["plot", "--run_dir", "{new}"], "run_dir must be a run folder"),
         (["plot", "--midi", "{text}", "--output_dir", "{out}"], "source must be a MIDI file"),
         (["export", "--run_dir", "{new}", "--export_dir", "{out}"], "run_dir must be a run"),
+        (["export", "--export_dir", "{out}"], "run_dir must name the run to export, got none"),
+        (["export", "--verify", "--export_dir", "{new}"], "directory must hold saved_model.pb"),
         (["data", "build", "midi_folder:{new}"], "no folder"),
     ],
 )

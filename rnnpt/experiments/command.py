@@ -257,22 +257,35 @@ def plot(
         print(picture.draw_midi(midi, output_dir or midi.parent, steps_per_quarter))
 
 
-def export(run_dir: Path, export_dir: Path) -> None:
-    """Exports the model of a run as the next version.
+def export(run_dir: Path | None, export_dir: Path, verify: bool = False) -> None:
+    """Exports the model of a run as the next version, or verifies the newest that is there.
 
     Args:
-        run_dir: The run folder.
+        run_dir: The run folder; none to export nothing.
         export_dir: Folder of the versions.
+        verify: Whether TensorFlow's C API must answer as the model did; a version of which it does
+            not is not written.
+
+    Raises:
+        ConfigError: If there is neither a run nor a wish to verify.
     """
     from rnnpt.experiments import generation
 
-    steps_per_quarter = generation.steps_per_quarter_of(run_dir)
+    if run_dir is None and not verify:
+        raise ConfigError(
+            "run_dir must name the run to export, got none: give it, or --verify for an export "
+            "that is there.")
+    steps_per_quarter = None if run_dir is None else generation.steps_per_quarter_of(run_dir)
     import_quietly()
     from rnnpt import export as exporting
     from rnnpt.experiments import training
 
+    if run_dir is None:
+        print(f"{exporting.verify(export_dir)}: answers as the exported model did")
+        return
     version = exporting.next_version(export_dir)
-    exporting.save(training.load_model(run_dir), version, steps_per_quarter=steps_per_quarter)
+    exporting.save(
+        training.load_model(run_dir), version, steps_per_quarter=steps_per_quarter, verify=verify)
     print(version)
 
 

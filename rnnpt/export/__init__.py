@@ -4,5 +4,6 @@ from rnnpt.export._folder import next_version
 from rnnpt.export._option import ExportError
 from rnnpt.export.in_process import load
 from rnnpt.export.saved_model import save
+from rnnpt.export.verification import verify
 
-__all__ = ["ExportError", "load", "next_version", "save"]
+__all__ = ["ExportError", "load", "next_version", "save", "verify"]

@@ -6,7 +6,7 @@ from rnnpt.heads import AISSchedule
 
 
 class ExportError(ValueError):
-    """A model, an option or a folder from which no export can be made; nothing was written."""
+    """An export that cannot be made, of which nothing is left behind, or that cannot be played."""
 
 
 @dataclasses.dataclass(frozen=True)

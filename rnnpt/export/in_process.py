@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnpt.export._folder import newest_version
+from rnnpt.export._option import ExportError
 from rnnpt.serving._transport import Metadata, Signature, Target, TensorSpec, VersionStatus
 from rnnpt.serving.client import Client, InvalidArgument
 
@@ -20,6 +21,10 @@ def load(directory: str | os.PathLike) -> Client:
 
     Returns:
         A client whose `start`, `step`, `generate`, `score` and `continue_midi` run here.
+
+    Raises:
+        FileNotFoundError: If there is no version.
+        ExportError: If it is damaged.
     """
     path = newest_version(Path(directory))
     return Client(str(path), model_name=path.parent.name, transport=_InProcess(path))
@@ -30,7 +35,14 @@ class _InProcess:
 
     def __init__(self, path: Path) -> None:
         self._version = int(path.name) if path.name.isdecimal() else 1
-        self._signatures = tf.saved_model.load(str(path)).signatures
+        try:
+            self._signatures = tf.saved_model.load(str(path)).signatures
+        # TensorFlow raises whatever the damaged place leads to.
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise ExportError(
+                f"directory must hold a whole SavedModel, got {str(path)!r}: {reason}; export it "
+                "again") from error
 
     def predict(
         self, target: Target, signature_name: str, signature: Signature,

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -10,10 +11,12 @@ import tensorflow as tf
 
 import rnnpt
 from rnnpt.export._folder import written_beside
+from rnnpt.export._golden import write_golden
 from rnnpt.export._lint import lint
 from rnnpt.export._option import ExportError, ExportOptions
 from rnnpt.export._signature import Signatures
 from rnnpt.export._warmup import write_warmup
+from rnnpt.export.verification import verify as verify_export
 from rnnpt.heads import AISSchedule
 from rnnpt.models import SequenceModel
 
@@ -31,11 +34,13 @@ def save(
     schedule: AISSchedule = SCORE_SCHEDULE,
     seed: int = 0,
     steps_per_quarter: int | None = None,
+    verify: bool = False,
 ) -> None:
     """Writes a SavedModel with the signatures serving_default, start, step, generate and score.
 
-    It holds the weights and nothing of the training, requests that warm the server up, and
-    `assets.extra/rnnpt.json` with what is fixed. The version appears whole or not at all.
+    It holds the weights and nothing of the training, requests that warm the server up, others with
+    their answers, and `assets.extra/rnnpt.json` with what is fixed. The version appears whole or
+    not at all.
 
     Args:
         model: The model, built.
@@ -45,11 +50,13 @@ def save(
         schedule: Work of score for each frame, where the likelihood is an estimate.
         seed: Of serving_default and score, where they are estimates.
         steps_per_quarter: The grid of the music that the model was trained on, if it was music.
+        verify: Whether to make sure first that TensorFlow's C API answers as the model does.
 
     Raises:
         TypeError: If `model` is no SequenceModel or `schedule` no AISSchedule.
         ExportError: If the model has no variables yet or cannot be served, a maximum is not
-            positive, the folder is not named by a number, or the version is there.
+            positive, the folder is not named by a number, the version is there, nothing can be
+            written, or the answers differ.
     """
     if not isinstance(model, SequenceModel):
         raise TypeError(
@@ -67,18 +74,34 @@ def save(
     options = ExportOptions(max_steps, max_num_steps, schedule, seed)
     signatures = Signatures(model, options)
     metadata = {**_metadata(model, options), "steps_per_quarter": steps_per_quarter}
-    with written_beside(Path(directory)) as beside:
-        _write_graph(model, signatures, beside)
-        lint(beside)
-        write_warmup(beside, signatures.specs)
-        (beside / METADATA_FILE).write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
+    try:
+        with written_beside(Path(directory)) as beside:
+            _write(signatures, metadata, beside)
+            if verify:
+                verify_export(beside)
+    except (OSError, tf.errors.ResourceExhaustedError) as error:
+        raise ExportError(
+            f"directory must be a place with room to write, got {str(directory)!r}: "
+            f"{' '.join(str(error).split())}; make room, or name another") from error
 
 
-def _write_graph(model: SequenceModel, signatures: Signatures, directory: Path) -> None:
+def _write(signatures: Signatures, metadata: dict[str, object], directory: Path) -> None:
+    """Everything of a version."""
+    functions = signatures.functions()
+    _write_graph(signatures.model, functions, directory)
+    lint(directory)
+    write_warmup(directory, signatures.specs)
+    write_golden(directory, functions, signatures.model.num_visible, signatures.options)
+    (directory / METADATA_FILE).write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
+
+
+def _write_graph(
+    model: SequenceModel, functions: dict[str, Callable], directory: Path
+) -> None:
     module = tf.Module(name="rnnpt")
     module.weights = [weight.value for weight in model.weights]
     tf.saved_model.save(
-        module, str(directory), signatures=signatures.functions(),
+        module, str(directory), signatures=functions,
         options=tf.saved_model.SaveOptions(experimental_custom_gradients=False))
 
 

@@ -1,8 +1,6 @@
 """Small models, exported once, and the two ways in which the tests play them."""
 
 import pathlib
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -11,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from rnnpt import export, models
+from rnnpt.export.verification import replay
 from rnnpt.heads import AISSchedule
 
 NUM_VISIBLE, MAX_STEPS, MAX_NUM_STEPS = 6, 12, 10
@@ -71,16 +70,10 @@ def run_c_api(
     np.savez(folder / "requests.npz", **{
         f"{number}/{name}/{key}": value
         for number, (name, inputs) in enumerate(requests) for key, value in inputs.items()})
-    script = pathlib.Path(__file__).with_name("c_api.py")
-    done = subprocess.run(
-        [sys.executable, script, directory, folder / "requests.npz", folder / "answers.npz"],
-        capture_output=True, text=True)
-    assert not done.returncode, done.stderr
     answers: list[dict[str, np.ndarray]] = [{} for _ in requests]
-    with np.load(folder / "answers.npz") as file:
-        for key, value in file.items():
-            number, output = key.split("/")
-            answers[int(number)][output] = value
+    for key, value in replay(directory, folder / "requests.npz").items():
+        number, output = key.split("/")
+        answers[int(number)][output] = value
     return answers
 
 

@@ -208,3 +208,21 @@ def test_wrong_input_is_an_invalid_argument_that_says_why(exported: Exported) ->
         code, text = answer["error"]
         assert code == "3"  # TF_INVALID_ARGUMENT
         assert re.search(message, text), text
+
+
+def test_each_input_of_each_signature_has_its_shape_asserted(exported: Exported) -> None:
+    spoilt = [
+        lambda a: a[..., np.newaxis], lambda a: a[0], lambda a: np.concatenate([a, a], axis=-1)]
+    requests, rules = [], []
+    for name, keys in INPUTS.items():
+        inputs = make_inputs(exported, name, 2, 3)
+        for key, spoil in itertools.product(keys, spoilt):
+            value = spoil(inputs[key])
+            # The first input's rows are what the others' are counted by.
+            if value.ndim == 1 and key == keys[0]:
+                continue
+            requests.append((name, {**inputs, key: value}))
+            rules.append(rf"{key} must have the shape \(B.*\), got\]")
+    for (name, _), rule, answer in zip(requests, rules, exported.answer(requests), strict=True):
+        code, text = answer["error"]
+        assert code == "3" and re.search(rule, text), (name, text)

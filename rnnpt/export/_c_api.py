@@ -1,14 +1,17 @@
 """Runs an export through TensorFlow's C API, as TensorFlow Serving does: load it, run its session.
 
-    python c_api.py EXPORT REQUESTS.npz ANSWERS.npz
+    python -P _c_api.py EXPORT REQUESTS.npz ANSWERS.npz
 
 It is a process of its own without TensorFlow's Python layers: two shared libraries, the messages
-of `tensorflow.core`, NumPy and ctypes. REQUESTS holds arrays named "NUMBER/SIGNATURE/INPUT";
-ANSWERS gets "NUMBER/OUTPUT" for each, or "NUMBER/error" with the status code and its message.
+of `tensorflow.core`, NumPy and ctypes. So it is run by its path: to import it as a part of rnnpt
+would import TensorFlow. REQUESTS holds arrays named "NUMBER/SIGNATURE/INPUT"; ANSWERS gets
+"NUMBER/OUTPUT" for each, or "NUMBER/error" with the status code and its message. What does not load
+ends the process with the reason as its last line.
 """
 
 import collections
 import ctypes
+import functools
 import importlib.util
 import pathlib
 import sys
@@ -17,7 +20,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-PACKAGE = pathlib.Path(importlib.util.find_spec("tensorflow").submodule_search_locations[0])
 DTYPES = {1: np.dtype(np.float32), 3: np.dtype(np.int32)}  # TF_FLOAT, TF_INT32
 
 
@@ -34,14 +36,29 @@ class Buffer(ctypes.Structure):
                 ("deallocator", ctypes.c_void_p)]
 
 
+@functools.cache
+def tensorflow_folder() -> pathlib.Path:
+    """Finds TensorFlow without importing it.
+
+    Returns:
+        The folder of the package.
+    """
+    [folder] = importlib.util.find_spec("tensorflow").submodule_search_locations  # type: ignore
+    return pathlib.Path(folder)
+
+
 def library() -> ctypes.CDLL:
-    """The C API.
+    """Opens the C API.
 
     Both libraries are opened for this handle alone: opened for the whole process, their symbols
     would stand in for those of NumPy's own libraries, and NumPy crash.
+
+    Returns:
+        The library.
     """
-    ctypes.CDLL(str(next(PACKAGE.glob("libtensorflow_framework.*"))), mode=ctypes.RTLD_LOCAL)
-    api = ctypes.CDLL(str(next(PACKAGE.glob("libtensorflow_cc.*"))), mode=ctypes.RTLD_LOCAL)
+    folder = tensorflow_folder()
+    ctypes.CDLL(str(next(folder.glob("libtensorflow_framework.*"))), mode=ctypes.RTLD_LOCAL)
+    api = ctypes.CDLL(str(next(folder.glob("libtensorflow_cc.*"))), mode=ctypes.RTLD_LOCAL)
     for name in ("TF_NewStatus", "TF_NewGraph", "TF_NewSessionOptions", "TF_NewBuffer",
                  "TF_LoadSessionFromSavedModel", "TF_GraphOperationByName", "TF_AllocateTensor",
                  "TF_TensorData"):
@@ -68,6 +85,9 @@ class SavedModel:
 
     Args:
         directory: The version's folder.
+
+    Raises:
+        CError: If it does not load.
     """
 
     def __init__(self, directory: str) -> None:
@@ -97,6 +117,9 @@ class SavedModel:
 
         Returns:
             Output name -> array.
+
+        Raises:
+            CError: If the session does not answer.
         """
         signature = self.signatures[name]
         keys = list(signature.outputs)
@@ -151,7 +174,11 @@ class Status:
         self.pointer = ctypes.c_void_p(api.TF_NewStatus())
 
     def check(self) -> None:
-        """Raises what went wrong, if anything did."""
+        """Raises what went wrong, if anything did.
+
+        Raises:
+            CError: With the status code and its message.
+        """
         code, message = self.api.TF_GetCode(self.pointer), self.api.TF_Message(self.pointer)
         text = message.decode(errors="replace")
         self.api.TF_DeleteStatus(self.pointer)
@@ -169,11 +196,11 @@ def answer(model: SavedModel, requests: Mapping[str, np.ndarray]) -> dict[str, n
     Returns:
         "NUMBER/OUTPUT" -> array, or "NUMBER/error" -> code and message.
     """
-    grouped = collections.defaultdict(dict)
+    grouped: dict[tuple[str, str], dict[str, np.ndarray]] = collections.defaultdict(dict)
     for key, value in requests.items():
         number, name, argument = key.split("/")
         grouped[number, name][argument] = value
-    answers = {}
+    answers: dict[str, np.ndarray] = {}
     for (number, name), inputs in grouped.items():
         try:
             outputs = model.run(name, inputs)
@@ -183,16 +210,30 @@ def answer(model: SavedModel, requests: Mapping[str, np.ndarray]) -> dict[str, n
     return answers
 
 
-def stub_tensorflow() -> None:
-    """Makes TensorFlow a package in name alone, whose messages import without its __init__."""
+def main(directory: str, requests: str, answers: str) -> str | None:
+    """Answers the requests in one file into another.
+
+    Args:
+        directory: The version's folder.
+        requests: The file of the requests.
+        answers: The file to write.
+
+    Returns:
+        What went wrong, None where nothing did.
+    """
+    # A package in name alone, whose messages import without its __init__.
     stub = types.ModuleType("tensorflow")
-    stub.__path__ = [str(PACKAGE)]
+    stub.__path__ = [str(tensorflow_folder())]
     sys.modules["tensorflow"] = stub
+    try:
+        model = SavedModel(directory)
+    except CError as error:
+        return " ".join(str(error.args[1]).split())
+    with np.load(requests) as file:
+        np.savez(answers, **answer(model, dict(file)))  # type: ignore[arg-type]
+    layers = [name for name in sys.modules if name.startswith(("tensorflow.python", "keras"))]
+    return f"Python layers were imported: {layers}" if layers else None
 
 
 if __name__ == "__main__":
-    stub_tensorflow()
-    with np.load(sys.argv[2]) as file:
-        np.savez(sys.argv[3], **answer(SavedModel(sys.argv[1]), dict(file)))
-    layers = [name for name in sys.modules if name.startswith(("tensorflow.python", "keras"))]
-    sys.exit(f"Python layers were imported: {layers}" if layers else 0)
+    sys.exit(main(*sys.argv[1:]))
