@@ -18,6 +18,7 @@ LOWEST_PITCH = 21  # A0, column 0 of a roll
 NUM_KEYS = 88
 MAX_STEPS = 2**16
 MAX_BYTES = 2**20  # of a MIDI file: at worst some 200 MB and a few seconds in the parsers
+MAX_NOTES = 2**16  # an hour of 18 a second; each is some objects in the parsers
 MAX_TICKS = 10**7 - 1  # pretty_midi keeps a float a tick; note_seq raises its own limit of 1e7
 VELOCITY = 80  # of every note that is written; 0 would end it
 MIN_QPM, MAX_QPM = 4.0, 1000.0  # a MIDI tempo has 24 bits, which end at 3.6
@@ -162,7 +163,7 @@ def midi_to_pianoroll(source: bytes | str | Path, steps_per_quarter: int = 1,
     notes off", as `pianoroll_to_midi` writes. `notes_to_pianoroll` says how notes meet the grid.
 
     Args:
-        source: the file's path, or its bytes; at most 1 MiB.
+        source: the file's path, or its bytes; at most 1 MiB and 65536 notes.
         steps_per_quarter: steps in a quarter note, 1 to 96.
         max_steps: the longest roll to make, at most 65536.
         sustain: whether the sustain pedal holds the notes of its track and channel, until it is
@@ -254,7 +255,7 @@ def _parse(data: bytes) -> mido.MidiFile:
     except Exception as error:  # of many kinds, wild bytes reach all corners of the parser
         raise MusicError(f"source must be a complete MIDI file, got {len(data)} bytes that break "
                          f"off or are damaged: export the file again") from error
-    if midi.ticks_per_beat <= 0 or midi.type == 2:
+    if midi.ticks_per_beat <= 0 or midi.type not in (0, 1):
         raise MusicError(f"source must count ticks a quarter note, in type 0 or 1, got "
                          f"{midi.ticks_per_beat} in type {midi.type}: export it again so")
     return midi
@@ -262,7 +263,7 @@ def _parse(data: bytes) -> mido.MidiFile:
 
 def _keep_notes(midi: mido.MidiFile) -> tuple[float, int]:
     """Strip all but notes and pedals; return the first tempo and the last all-notes-off tick."""
-    tempos, end, tracks = [], 0, []
+    tempos, end, num_notes, tracks = [], 0, 0, []
     for events in midi.tracks:
         tick, last, kept = 0, 0, mido.MidiTrack()
         for event in events:
@@ -274,6 +275,9 @@ def _keep_notes(midi: mido.MidiFile) -> tuple[float, int]:
             if tick > MAX_TICKS:
                 raise MusicError(f"source must last at most {MAX_TICKS} ticks, got more: export "
                                  f"it with fewer than {midi.ticks_per_beat} ticks a quarter note")
+            num_notes += event.type == "note_on" and event.velocity > 0
+            if num_notes > MAX_NOTES:
+                raise MusicError(f"source must have at most {MAX_NOTES} notes, got more: cut it")
             end = max(end, tick) if event.is_cc(_ALL_OFF) else end
             event.time, last = tick - last, tick
             kept.append(event)

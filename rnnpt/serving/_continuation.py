@@ -53,6 +53,25 @@ def as_prime(roll: "PianoRoll") -> np.ndarray:
     return roll.frames[np.newaxis].astype(np.float32)
 
 
+def continued(prime: "PianoRoll", generated: Generated) -> "PianoRoll":
+    """Puts music and its continuation together.
+
+    Args:
+        prime: The music.
+        generated: The continuation.
+
+    Returns:
+        Both; keys that sound on in the continuation are not struck again.
+    """
+    from rnnpt.music import pianoroll_midi
+
+    added: Any = generated.frames[0, :generated.length[0]] > 0.5
+    frames = np.concatenate([prime.frames, added.astype(prime.frames.dtype)])
+    onsets = pianoroll_midi.onsets_of(frames)
+    onsets[:len(prime.onsets)] = prime.onsets
+    return pianoroll_midi.PianoRoll(frames, onsets, prime.steps_per_quarter, prime.qpm)
+
+
 def write_continued(prime: "PianoRoll", generated: Generated) -> bytes:
     """Writes music with its continuation.
 
@@ -65,9 +84,4 @@ def write_continued(prime: "PianoRoll", generated: Generated) -> bytes:
     """
     from rnnpt.music import pianoroll_midi
 
-    added: Any = generated.frames[0, :generated.length[0]] > 0.5
-    frames = np.concatenate([prime.frames, added.astype(prime.frames.dtype)])
-    onsets = pianoroll_midi.onsets_of(frames)
-    onsets[:len(prime.onsets)] = prime.onsets
-    return pianoroll_midi.pianoroll_to_midi(pianoroll_midi.PianoRoll(
-        frames, onsets, prime.steps_per_quarter, prime.qpm))
+    return pianoroll_midi.pianoroll_to_midi(continued(prime, generated))

@@ -1,162 +1,218 @@
-"""Reading MIDI files in processes of their own, with limits of time and memory."""
+"""Reading and writing MIDI in processes of their own, with limits of time and memory."""
 
 import contextlib
-import json
-import os
+import math
 import queue
-import subprocess
-import sys
+import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from rnnpt.music.pianoroll_midi import MAX_STEPS, PianoRoll
-from rnnpt.serving._midi_worker import REQUEST, num_packed, unpack
-from rnnpt.serving.error import InvalidArgument, Unavailable
+from rnnpt.serving._midi_message import ERROR, GRID, READ, ROLL, pack_roll, unpack_roll
+from rnnpt.serving._midi_process import MidiProcess, ProcessEnded
+from rnnpt.serving.error import (
+    DeadlineExceeded,
+    Internal,
+    InvalidArgument,
+    ServingError,
+    Unavailable,
+)
 
-#: A process is replaced after so many files, lest what the parsers leave behind adds up.
-_MAX_FILES = 200
-# Beside the models, two processes read all that two cores can continue.
-_NUM_PROCESSES = 2
+#: Beside the models, two processes read all that two cores can continue.
+NUM_PROCESSES = 2
+# NumPy and the parsers take 100 MiB of addresses, and the worst files of 1 MiB some 330 more.
+_MEMORY_BYTES = 768 * 2**20
+# The worst files of 1 MiB take 4; more is a flaw of the parsers that somebody has found.
+_CPU_SECONDS = 10
+# On the clock, the start of a process and a busy machine included.
+_TIMEOUT_S = 30.0
+# A process is replaced after so many requests, lest what the parsers leave behind adds up.
+_MAX_REQUESTS = 1000
+_LONGEST_ERROR = 1000  # characters; ours are shorter
 
-
-class _Crash(Exception):
-    """The process ended in the middle of a request."""
-
-
-class _Process:
-    """One reader.
-
-    Args:
-        timeout_s: Seconds for a file.
-    """
-
-    def __init__(self, timeout_s: float):
-        self._timeout_s = timeout_s
-        self.num_files = 0
-        # What this process imports, whether it is installed or not. One thread of OpenBLAS, which
-        # takes addresses for each.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-                       "OPENBLAS_NUM_THREADS": "1"}
-        # File descriptors of the server are not handed on: `close_fds` is on by default.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "rnnpt.serving._midi_worker"], env=environment,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether it can be asked."""
-        return self._process.poll() is None
-
-    def read(self, data: bytes, steps_per_quarter: int, max_steps: int) -> PianoRoll:
-        """As `MidiReader.read`; a process that raised `_Crash` is of no more use."""
-        self.num_files += 1
-        killer = threading.Timer(self._timeout_s, self._process.kill)
-        killer.daemon = True
-        killer.start()
-        try:
-            return self._ask(data, steps_per_quarter, max_steps)
-        except OSError:  # a pipe that broke
-            raise _Crash from None
-        finally:
-            killer.cancel()
-
-    def _ask(self, data: bytes, steps_per_quarter: int, max_steps: int) -> PianoRoll:
-        requests, answers = self._process.stdin, self._process.stdout
-        assert requests is not None and answers is not None
-        requests.write(REQUEST.pack(len(data), steps_per_quarter, max_steps) + data)
-        requests.flush()
-        line = answers.readline()
-        if not line.endswith(b"\n"):
-            raise _Crash
-        answer = json.loads(line)
-        if "error" in answer:
-            raise InvalidArgument(answer["error"])
-        num_steps = answer["num_steps"]
-        size = num_packed(num_steps)
-        packed = answers.read(2 * size)
-        if len(packed) < 2 * size:
-            raise _Crash
-        frames, onsets = unpack(packed[:size], num_steps), unpack(packed[size:], num_steps)
-        return PianoRoll(frames, onsets, steps_per_quarter, answer["qpm"])
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):  # what was written and not read
-                    pipe.close()
-        self._process.wait()
+_Decoded = TypeVar("_Decoded")
 
 
 class MidiReader:
-    """Some processes that read MIDI files, started at once and anew when one ends.
+    """Some processes that read and write MIDI, started at once and anew when one ends.
+
+        with contextlib.closing(MidiReader()) as reader:
+            roll = reader.read(data)
 
     Args:
         num_processes: How many.
-        timeout_s: Seconds for a file, the start of a process included.
-        wait_s: Seconds to wait for a process that is free.
+        timeout_s: Seconds for a request.
+        memory_bytes: Bytes of addresses that a process may take.
+        cpu_seconds: Seconds of CPU for a request.
+        max_requests: How many requests a process answers before another takes its place.
+
+    Raises:
+        OSError: If a process cannot be started.
     """
 
     def __init__(
-        self, num_processes: int = _NUM_PROCESSES, timeout_s: float = 20.0, wait_s: float = 5.0
+        self, num_processes: int = NUM_PROCESSES, timeout_s: float = _TIMEOUT_S,
+        memory_bytes: int = _MEMORY_BYTES, cpu_seconds: int = _CPU_SECONDS,
+        max_requests: int = _MAX_REQUESTS,
     ):
         self._timeout_s = timeout_s
-        self._wait_s = wait_s
+        self._limits = (memory_bytes, cpu_seconds)
+        self._max_requests = max_requests
+        self._lock = threading.Lock()
         self._is_closed = False
-        self._idle: queue.LifoQueue[_Process] = queue.LifoQueue()
-        self._num_processes = num_processes
-        for _ in range(num_processes):
-            self._idle.put(_Process(timeout_s))
+        self._processes: set[MidiProcess] = set()
+        self._idle: queue.LifoQueue[MidiProcess] = queue.LifoQueue()
+        try:
+            for _ in range(num_processes):
+                self._idle.put(self._start())
+        except BaseException:
+            self.close()
+            raise
 
-    def read(self, data: bytes, steps_per_quarter: int, max_steps: int = MAX_STEPS) -> PianoRoll:
+    @property
+    def num_idle(self) -> int:
+        """How many processes have nothing to do."""
+        return self._idle.qsize()
+
+    def read(
+        self, data: bytes, steps_per_quarter: int = 1, max_steps: int = MAX_STEPS,
+        ends_at: float = math.inf,
+    ) -> PianoRoll:
         """Reads a file; any thread may call it.
 
         Args:
             data: Its bytes.
             steps_per_quarter: Steps in a quarter note, 1 to 96.
             max_steps: The longest roll to make.
+            ends_at: When the caller's time is over, on the monotonic clock.
 
         Returns:
             The music.
 
         Raises:
-            InvalidArgument: If it cannot be read within the limits.
-            Unavailable: If no process gets free in time.
+            ServingError: `InvalidArgument` if the file cannot be read within the limits,
+                `DeadlineExceeded` if the time is over, `Unavailable` if no process gets free in
+                time or the reader is closed, `Internal` if a process ended for no reason known.
         """
-        with self._borrowed() as process:
-            try:
-                return process.read(data, steps_per_quarter, max_steps)
-            except _Crash:
-                raise InvalidArgument(
-                    f"data must be a MIDI file that is read in {self._timeout_s:g} seconds, got "
-                    f"{len(data)} bytes on which the reader ended; export the file again, or cut "
-                    "the piece") from None
+        body = GRID.pack(steps_per_quarter, max_steps) + data
+        return self._ask(READ, body, f"one of {len(data)} bytes", unpack_roll, ends_at)
 
-    @contextlib.contextmanager
-    def _borrowed(self) -> Iterator[_Process]:
-        try:
-            process = self._idle.get(timeout=self._wait_s)
-        except queue.Empty:
-            raise Unavailable(
-                f"MIDI files must come at most {self._num_processes} at a time, got more for "
-                f"{self._wait_s:g} seconds; ask again later") from None
-        if not process.is_alive:
-            process = self._replaced(process)
-        try:
-            yield process
-        finally:
-            if not process.is_alive or process.num_files >= _MAX_FILES:
-                process = self._replaced(process)
-            self._idle.put(process)
+    def write(self, roll: PianoRoll, ends_at: float = math.inf) -> bytes:
+        """Writes a file, as `pianoroll_to_midi`, whose work would hold up the server's threads.
 
-    def _replaced(self, process: _Process) -> _Process:
-        process.close()
-        # One that is closed starts nothing anew; `close` waits for what is put back.
-        return process if self._is_closed else _Process(self._timeout_s)
+        Args:
+            roll: The music.
+            ends_at: When the caller's time is over, on the monotonic clock.
+
+        Returns:
+            The file.
+
+        Raises:
+            ServingError: As `read`.
+        """
+        what = f"one of {len(roll.frames)} steps"
+        return self._ask(ROLL, pack_roll(roll), what, bytes, ends_at)
 
     def close(self) -> None:
-        """Ends the processes; files under way end first, or at their time's end."""
-        self._is_closed = True
-        for _ in range(self._num_processes):
+        """Ends the processes; requests under way end with `Unavailable`."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            num_processes = len(self._processes)
+            for process in self._processes:
+                process.kill()
+        for _ in range(num_processes):
             self._idle.get().close()
+
+    def _start(self) -> MidiProcess:
+        with self._lock:
+            if self._is_closed:
+                raise _closed()
+            process = MidiProcess(*self._limits)
+            self._processes.add(process)
+        return process
+
+    @contextlib.contextmanager
+    def _borrowed(self, ends_at: float) -> Iterator[MidiProcess]:
+        if self._is_closed:
+            raise _closed()
+        wait_s = min(ends_at - time.monotonic(), self._timeout_s)
+        try:
+            process = self._idle.get(timeout=max(wait_s, 0))
+        except queue.Empty:
+            raise Unavailable(
+                f"MIDI files must come at most {len(self._processes)} at a time, got more for "
+                f"{wait_s:.3g} seconds; ask again later") from None
+        try:
+            process = self._fresh(process)
+            yield process
+            if process.num_requests >= self._max_requests:
+                process.close()
+        finally:
+            # Whoever comes next finds one that has started.
+            with contextlib.suppress(ServingError):
+                process = self._fresh(process)
+            self._idle.put(process)
+
+    def _fresh(self, process: MidiProcess) -> MidiProcess:
+        """The process, or another in its place if it has ended."""
+        if process.is_alive:
+            return process
+        process.close()
+        try:
+            fresh = self._start()
+        except OSError as error:
+            raise Unavailable(f"a MIDI process must start, got {error.strerror}; free processes "
+                              "and memory of the server's machine") from None
+        with self._lock:
+            self._processes.remove(process)
+        return fresh
+
+    def _ask(
+        self, kind: bytes, body: bytes, what: str, decode: Callable[[bytes], _Decoded],
+        ends_at: float,
+    ) -> _Decoded:
+        gives_up_at = min(ends_at, time.monotonic() + self._timeout_s)
+        with self._borrowed(ends_at) as process:
+            try:
+                answer, result = process.ask(kind, body, gives_up_at)
+                if answer == ERROR:
+                    text = " ".join(result.decode("utf-8", "replace").split())
+                    raise InvalidArgument(text[:_LONGEST_ERROR])
+                return _decode(process, decode, result)
+            except TimeoutError:
+                raise DeadlineExceeded(
+                    f"a MIDI file must be done within {self._timeout_s:g} seconds and the "
+                    f"request's own time, got {what} that was not; cut the piece, or ask again "
+                    "when less is asked") from None
+            except ProcessEnded as ended:
+                raise self._explain(ended, what) from None
+
+    def _explain(self, ended: ProcessEnded, what: str) -> ServingError:
+        if self._is_closed:
+            return _closed()
+        if ended.code == -signal.SIGXCPU:
+            return InvalidArgument(
+                f"a MIDI file must be done in {self._limits[1]} seconds of CPU, got {what} that "
+                "takes longer; cut the piece")
+        return Internal(
+            f"the process that reads MIDI must live until it answers, got its end with code "
+            f"{ended.code} over {what}; send the file again")
+
+
+def _decode(
+    process: MidiProcess, decode: Callable[[bytes], _Decoded], result: bytes
+) -> _Decoded:
+    try:
+        return decode(result)
+    except ValueError:
+        # It has lost its mind: what it says next would be no better.
+        process.close()
+        raise ProcessEnded(None) from None
+
+
+def _closed() -> Unavailable:
+    return Unavailable("the server must run to read MIDI, got a stop; ask another server")

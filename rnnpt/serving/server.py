@@ -11,12 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rnnpt.serving import _midi_front, _rest_front
+from rnnpt.serving import _rest_front
 from rnnpt.serving._batching import Batching
 from rnnpt.serving._bounded_executor import BoundedExecutor
 from rnnpt.serving._listener import Listener, Site, StartError, bind
 from rnnpt.serving._manager import ModelManager
-from rnnpt.serving._midi_reader import MidiReader
+from rnnpt.serving._midi_front import MidiFront
 from rnnpt.serving._model_config import ModelSettings, model_settings, read_config, single_model
 from rnnpt.serving._monitoring import metrics_path
 from rnnpt.serving._option import ServerOptions
@@ -66,7 +66,7 @@ class ModelServer:
         num_threads = options.grpc_max_threads or 4 * (os.cpu_count() or 1)
         self._executor = BoundedExecutor(num_threads, options.max_waiting_requests)
         self._listener: Listener | None = None
-        self._reader: MidiReader | None = None
+        self._midi_front: MidiFront | None = None
 
     def _load(self, path: Path, number: int) -> Servable:
         return load_servable(
@@ -114,8 +114,8 @@ class ModelServer:
             if self._listener is None:
                 for bound, _ in sites:
                     bound.close()
+                self._close_midi()
                 self._manager.stop()
-                self._close_reader()
 
     def _add_sites(self, sites: list[Site]) -> None:
         rest_socket = bind(self.host, self.rest_api_port, "rest_api_port")
@@ -126,9 +126,8 @@ class ModelServer:
             return
         midi_socket = bind(self.host, self.midi_port, "midi_port")
         self.midi_port = midi_socket.getsockname()[1]
-        self._reader = MidiReader()
-        sites.append((midi_socket, _midi_front.make_application(
-            self._manager, self._reader, self._executor, self._options)))
+        self._midi_front = MidiFront(self._manager, self._options)
+        sites.append((midi_socket, self._midi_front.application))
 
     def _settings(self) -> list[ModelSettings] | None:
         if not self._options.model_config_file:
@@ -164,15 +163,15 @@ class ModelServer:
         """Refuses new requests, lets those under way end, and drops the models."""
         if self._listener is not None:
             self._listener.stop()
+        self._close_midi()
         self._manager.stop()
         self._executor.shutdown()
         self._batching.close()
-        self._close_reader()
 
-    def _close_reader(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+    def _close_midi(self) -> None:
+        if self._midi_front is not None:
+            self._midi_front.close()
+            self._midi_front = None
 
     def __enter__(self) -> "ModelServer":
         """Starts the server.
@@ -226,9 +225,11 @@ def serve(
             what, path = f"{model_name} from {model_base_path}", f"/{model_name}"
             if options.model_config_file:
                 what, path = f"the models of {options.model_config_file}", ""
+            midi = ("" if server.midi_port is None else
+                    f"MIDI at http://{host}:{server.midi_port}/v1/continue; ")
             print(f"Serving {what}: gRPC at {host}:{server.port}, "
                   f"REST at http://{host}:{server.rest_api_port}/v1/models{path}; "
-                  "stop with Ctrl-C.", flush=True)
+                  f"{midi}stop with Ctrl-C.", flush=True)
             server._manager.wait_for_interrupt()
     finally:
         server.stop()

@@ -208,6 +208,7 @@ def test_path_and_bytes_give_the_same_roll(tmp_path):
     (midi([on(60, 0, 9), off(60, 480, 9)]), "note in the 88 keys .* got none among 0"),
     (midi([on(60, 0)]), "note in the 88 keys .* got none among 0"),
     (midi([on(60, 0), off(60, 480)], kind=2), "source must count ticks .* got 480 in type 2"),
+    (raw_midi(b"\x00\xff\x2f\x00", kind=9), "source must count ticks .* got 480 in type 9"),
     (raw_midi(b"\x00\xff\x2f\x00", resolution=-6360), "source must count ticks .* got -6360"),
     (raw_midi(b"\x00\xff\x2f\x00", resolution=0), "source must count ticks .* got 0"),
     (midi([mido.MetaMessage("set_tempo", tempo=0), on(60, 0), off(60, 480)]),
@@ -250,6 +251,15 @@ def test_music_longer_than_the_limit_is_refused():
         midi_to_pianoroll(data, max_steps=8)
     with pytest.raises(MusicError, match="max_steps is 65536, got music of 9999999 steps"):
         midi_to_pianoroll(midi([on(60, 0), off(60, pianoroll_midi.MAX_TICKS)], resolution=1))
+
+
+def test_music_of_more_notes_than_the_limit_is_refused(monkeypatch):
+    monkeypatch.setattr(pianoroll_midi, "MAX_NOTES", 3)
+    notes = [on(60, 0), off(60, 480)]
+    silent = mido.Message("note_on", note=60, velocity=0)
+    assert midi_to_pianoroll(midi(2 * notes, notes + [silent])).notes().shape == (2, 3)
+    with pytest.raises(MusicError, match="source must have at most 3 notes, got more: cut"):
+        midi_to_pianoroll(midi(2 * notes, 2 * notes))
 
 
 @pytest.mark.parametrize("limit", [1e7, 1e10])  # pretty_midi's own, and note-seq's
