@@ -4,7 +4,7 @@ SessionService is not registered, as there; nor is the profiler's service, which
 """
 
 import asyncio
-import contextlib
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -27,63 +27,50 @@ from tensorflow_serving.apis import (
 
 from rnnpt.serving import _predict
 from rnnpt.serving._manager import ModelManager
+from rnnpt.serving._offload import Offload
 from rnnpt.serving._option import ServerOptions
 from rnnpt.serving.error import InvalidArgument, ServingError
 
 SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 # Longer error texts do not fit the trailers of an answer.
-_MAX_ERROR_LENGTH = 1024
+_MAX_ERROR_BYTES = 1024
+_MAX_INT32 = 2**31 - 1
 OPTIONS = (
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", _MAX_INT32),
+    ("grpc.max_send_message_length", _MAX_INT32),
     # Without this a second server shares the port in silence.
     ("grpc.so_reuseport", 0),
 )
 
 
-class _Front:
-    """Runs the functions of `_predict` beside the event loop.
-
-    A call that its client gives up, or whose time is over, is taken from the executor's queue.
-    """
-
-    def __init__(self, manager: ModelManager, executor: Executor):
-        self._manager = manager
-        self._executor = executor
-
-    async def _answer(
-        self, context: grpc.aio.ServicerContext, function: Callable, *args: Any,
-        counted: tuple[str, str] | None = None,
-    ) -> Any:
-        """Answers a call, and counts it if it is given the names of a model and of a method."""
-        loop = asyncio.get_running_loop()
-        counting = (self._manager.metrics.request(*counted, "GRPC") if counted
-                    else contextlib.nullcontext())
-        try:
-            with counting:
-                return await loop.run_in_executor(self._executor, function, self._manager, *args)
-        except ServingError as error:
-            await _abort(context, error)
-
-
 async def _abort(context: grpc.aio.ServicerContext, error: ServingError) -> None:
     text = str(error)
-    if len(text) > _MAX_ERROR_LENGTH:
-        text = text[:_MAX_ERROR_LENGTH] + "...TRUNCATED"
+    encoded = text.encode("utf-8", "surrogateescape")
+    if len(encoded) > _MAX_ERROR_BYTES:
+        text = encoded[:_MAX_ERROR_BYTES].decode("utf-8", "ignore") + "...TRUNCATED"
     await context.abort(grpc.StatusCode[error.code], text)
 
 
-class PredictionService(_Front, prediction_service_pb2_grpc.PredictionServiceServicer):
+async def _answer(context: grpc.aio.ServicerContext, function: Callable, *args: Any) -> Any:
+    """Answers a call that is faster done than handed to another thread."""
+    try:
+        return function(*args)
+    except ServingError as error:
+        await _abort(context, error)
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Predict and GetModelMetadata; the calls that take examples refuse.
 
     Args:
         manager: The models.
-        executor: Where they run.
+        offload: Where they run, never in the event loop.
         as_content: Whether outputs travel as bytes in place of typed values.
     """
 
-    def __init__(self, manager: ModelManager, executor: Executor, as_content: bool = False):
-        super().__init__(manager, executor)
+    def __init__(self, manager: ModelManager, offload: Offload, as_content: bool = False):
+        self._manager = manager
+        self._offload = offload
         self._as_content = as_content
 
     async def Predict(
@@ -100,9 +87,12 @@ class PredictionService(_Front, prediction_service_pb2_grpc.PredictionServiceSer
         """
         left_s = context.time_remaining()
         ends_at = None if left_s is None else time.monotonic() + left_s
-        return await self._answer(
-            context, _predict.predict, request, ends_at, self._as_content,
-            counted=(request.model_spec.name, "Predict"))
+        try:
+            with self._manager.metrics.request(request.model_spec.name, "Predict", "GRPC"):
+                return await self._offload.run(
+                    _predict.predict, self._manager, request, ends_at, self._as_content)
+        except ServingError as error:
+            await _abort(context, error)
 
     async def GetModelMetadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest,
@@ -117,7 +107,7 @@ class PredictionService(_Front, prediction_service_pb2_grpc.PredictionServiceSer
         Returns:
             The signatures.
         """
-        return await self._answer(context, _predict.get_metadata, request)
+        return await _answer(context, _predict.get_metadata, self._manager, request)
 
     async def Classify(
         self, request: classification_pb2.ClassificationRequest, context: grpc.aio.ServicerContext
@@ -128,9 +118,7 @@ class PredictionService(_Front, prediction_service_pb2_grpc.PredictionServiceSer
             request: The call.
             context: Its answer's way out.
         """
-        await self._answer(
-            context, _predict.refuse_examples, request.model_spec, "classification",
-            counted=(request.model_spec.name, "Classify"))
+        await _answer(context, self._refuse, request, "Classify", "classification")
 
     async def Regress(
         self, request: regression_pb2.RegressionRequest, context: grpc.aio.ServicerContext
@@ -141,9 +129,11 @@ class PredictionService(_Front, prediction_service_pb2_grpc.PredictionServiceSer
             request: The call.
             context: Its answer's way out.
         """
-        await self._answer(
-            context, _predict.refuse_examples, request.model_spec, "regression",
-            counted=(request.model_spec.name, "Regress"))
+        await _answer(context, self._refuse, request, "Regress", "regression")
+
+    def _refuse(self, request: Any, api: str, kind: str) -> None:
+        with self._manager.metrics.request(request.model_spec.name, api, "GRPC"):
+            _predict.refuse_example_request(self._manager, request, kind)
 
     async def MultiInference(
         self, request: inference_pb2.MultiInferenceRequest, context: grpc.aio.ServicerContext
@@ -154,16 +144,18 @@ class PredictionService(_Front, prediction_service_pb2_grpc.PredictionServiceSer
             request: The call.
             context: Its answer's way out.
         """
-        await self._answer(context, _predict.refuse_tasks, request)
+        await _answer(context, _predict.refuse_tasks, self._manager, request)
 
 
-class ModelService(_Front, model_service_pb2_grpc.ModelServiceServicer):
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     """GetModelStatus and HandleReloadConfigRequest.
 
     Args:
         manager: The models.
-        executor: Where they run.
     """
+
+    def __init__(self, manager: ModelManager):
+        self._manager = manager
 
     async def GetModelStatus(
         self, request: get_model_status_pb2.GetModelStatusRequest,
@@ -178,7 +170,7 @@ class ModelService(_Front, model_service_pb2_grpc.ModelServiceServicer):
         Returns:
             The versions.
         """
-        return await self._answer(context, _predict.get_status, request)
+        return await _answer(context, _predict.get_status, self._manager, request)
 
     async def HandleReloadConfigRequest(
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.aio.ServicerContext
@@ -199,7 +191,7 @@ class ModelService(_Front, model_service_pb2_grpc.ModelServiceServicer):
             await _abort(context, error)
 
 
-def make_server(
+async def make_server(
     manager: ModelManager, executor: Executor, options: ServerOptions
 ) -> grpc.aio.Server:
     """Makes a server with both services; to be called in the event loop that runs it.
@@ -215,24 +207,22 @@ def make_server(
     settings = dict(OPTIONS) | dict(channel_arguments(options))
     server = grpc.aio.server(options=tuple(settings.items()))
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        PredictionService(manager, executor, options.enable_serialization_as_tensor_content),
-        server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-        ModelService(manager, executor), server)
+        PredictionService(
+            manager, Offload(executor), options.enable_serialization_as_tensor_content), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(manager), server)
     names = [*SERVICES, reflection.SERVICE_NAME]
     if options.enable_grpc_healthcheck_service:
-        health_pb2_grpc.add_HealthServicer_to_server(_health(), server)
+        health_pb2_grpc.add_HealthServicer_to_server(await _health(), server)
         names.append(health.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
     return server
 
 
-def _health() -> health.aio.HealthServicer:
+async def _health() -> health.aio.HealthServicer:
     """Says that the process is up, under the short names that TensorFlow Serving uses."""
     servicer = health.aio.HealthServicer()
     for name in SERVICES:
-        servicer._server_status[name.rpartition(".")[2]] = (
-            health_pb2.HealthCheckResponse.SERVING)
+        await servicer.set(name.rpartition(".")[2], health_pb2.HealthCheckResponse.SERVING)
     return servicer
 
 
@@ -255,6 +245,11 @@ def channel_arguments(options: ServerOptions) -> list[tuple[str, str | int]]:
             raise InvalidArgument(
                 f"grpc_channel_arguments must be a list of name=value, got {word!r}; separate them "
                 "by commas")
-        is_integer = value.removeprefix("-").isdecimal()
-        pairs.append((name, int(value) if is_integer else value))
+        pairs.append((name, _integer(value)))
     return pairs
+
+
+def _integer(value: str) -> str | int:
+    """gRPC knows integers of 32 bits; what is none stays text."""
+    is_integer = re.fullmatch("-?[0-9]{1,10}", value) and abs(int(value)) <= _MAX_INT32
+    return int(value) if is_integer else value

@@ -62,6 +62,14 @@ def _address(host: str, port: int) -> str:
 Site = tuple[socket.socket, Application]
 
 
+def _add_port(
+    server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None
+) -> int:
+    if credentials is None:
+        return server.add_insecure_port(address)
+    return server.add_secure_port(address, credentials)
+
+
 class Listener:
     """The ports, from `start` to `stop`.
 
@@ -111,6 +119,7 @@ class Listener:
         if self._thread is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
+            self._thread = None
 
     def _run(self, address: str, sites: Sequence[Site]) -> None:
         try:
@@ -126,34 +135,38 @@ class Listener:
             self._loop.close()
 
     def _open_grpc(self, server: grpc.aio.Server, address: str) -> None:
-        credentials = None
-        if self._options.ssl_config_file:
-            try:
-                credentials = read_credentials(self._options.ssl_config_file)
-            except ServingError as error:
-                raise StartError(
-                    "ssl_config_file must be an SSLConfig to serve with, got "
-                    f"{self._options.ssl_config_file} ({error}); mend it") from None
+        file, path = self._options.ssl_config_file, self._options.grpc_socket_path
         try:
-            self._port = (server.add_secure_port(address, credentials) if credentials
-                          else server.add_insecure_port(address))
+            credentials = read_credentials(file) if file else None
+        except ServingError as error:
+            raise StartError(f"ssl_config_file must be an SSLConfig to serve with, got {file} "
+                             f"({error}); mend it") from None
+        try:
+            self._port = _add_port(server, address, credentials)
         except RuntimeError:
-            raise StartError(
-                f"port must be free and ssl_config_file right, got {address}, which cannot be "
-                "opened; pass another --port, or a key and a certificate that belong together"
-                if credentials else
-                f"port must be free, got {address}, which cannot be opened; pass another --port"
-            ) from None
-        if self._options.grpc_socket_path:
-            try:
-                server.add_insecure_port(f"unix:{self._options.grpc_socket_path}")
-            except RuntimeError:
-                raise StartError(
-                    "grpc_socket_path must be where a socket can be made, got "
-                    f"{self._options.grpc_socket_path!r}; pass another") from None
+            raise self._cannot_open(server, address) from None
+        if not path:
+            return
+        try:
+            _add_port(server, f"unix:{path}", credentials)
+        except RuntimeError:
+            raise StartError("grpc_socket_path must be where a socket can be made, got "
+                             f"{path!r}; pass another") from None
+
+    def _cannot_open(self, server: grpc.aio.Server, address: str) -> StartError:
+        """Tells a port that is taken from a key and a certificate that gRPC does not take."""
+        try:
+            # The server is not to start, so nobody is answered here.
+            server.add_insecure_port(address)
+        except RuntimeError:
+            return StartError(f"port must be free, got {address}, which cannot be opened; pass "
+                              "another --port")
+        return StartError("ssl_config_file must hold a server_key and a server_cert that belong "
+                          f"together, and a custom_ca if any, got {self._options.ssl_config_file} "
+                          "with others; write PEM texts there")
 
     async def _serve(self, address: str, sites: Sequence[Site]) -> None:
-        grpc_server = make_server(self._manager, self._executor, self._options)
+        grpc_server = await make_server(self._manager, self._executor, self._options)
         self._open_grpc(grpc_server, address)
         await grpc_server.start()
         servers, tasks = [], []

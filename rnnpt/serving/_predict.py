@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from google.protobuf import text_format
-from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -22,7 +21,8 @@ from rnnpt.serving import _tensor
 from rnnpt.serving._manager import ModelManager
 from rnnpt.serving._metrics import Metrics
 from rnnpt.serving._servable import DEFAULT_SIGNATURE, Servable
-from rnnpt.serving.error import FailedPrecondition, InvalidArgument, Unimplemented
+from rnnpt.serving._signature import find_signature
+from rnnpt.serving.error import InvalidArgument, Unimplemented
 
 # TensorFlow's status codes by name (its error_codes.proto), for status messages.
 _ERROR_NUMBERS = {
@@ -32,6 +32,8 @@ _ERROR_NUMBERS = {
         "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS",
         "UNAUTHENTICATED"))
 }
+_KINDS = {"tensorflow/serving/classify": "classification",
+          "tensorflow/serving/regress": "regression"}
 
 
 def predict(
@@ -74,26 +76,21 @@ def run_predict(
         The outputs, with version and signature.
 
     Raises:
-        FailedPrecondition: If the model has no such signature.
-        InvalidArgument: If an input or an output's name does not fit the signature.
         Unimplemented: If an output has a type that does not travel.
     """
     name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-    signature = servable.signatures.get(name)
-    if signature is None:
-        raise FailedPrecondition(f'Serving signature key "{name}" not found.')
-    feeds = _feeds(signature, request.inputs)
-    aliases = _aliases(signature, list(request.output_filter))
+    signature = find_signature(servable, name)
+    feeds = signature.feeds(request.inputs)
+    fetches = signature.fetches(request.output_filter)
     start = time.monotonic()
     timeout_s = None if ends_at is None else ends_at - start
-    values = servable.run(
-        feeds, [signature.outputs[alias].name for alias in aliases], timeout_s)
+    values = servable.run(feeds, list(fetches.values()), timeout_s)
     if metrics is not None:
         metrics.add_run(request.model_spec.name, time.monotonic() - start)
     response = predict_pb2.PredictResponse()
     response.model_spec.signature_name = name
     response.model_spec.version.value = servable.version
-    for alias, value in zip(aliases, values, strict=True):
+    for alias, value in zip(fetches, values, strict=True):
         try:
             _tensor.fill_proto(response.outputs[alias], np.asarray(value), as_content)
         except ValueError as error:
@@ -104,57 +101,6 @@ def run_predict(
 def _check_spec(request: Any) -> None:
     if not request.HasField("model_spec"):
         raise InvalidArgument("Missing ModelSpec")
-
-
-def _join(names: Any) -> str:
-    return ",".join(sorted(names))
-
-
-def _feeds(
-    signature: meta_graph_pb2.SignatureDef, inputs: Any
-) -> list[tuple[str, np.ndarray]]:
-    """Pairs each input's tensor name with its value; SignatureDef.defaults stand in."""
-    too_few = len(inputs) < len(signature.inputs) and not signature.defaults
-    if too_few or len(inputs) > len(signature.inputs):
-        sent, wanted = set(inputs), set(signature.inputs)
-        raise InvalidArgument(
-            f"input size does not match signature: {len(sent)}!={len(wanted)} "
-            f"len({{{_join(sent)}}}) != len({{{_join(wanted)}}}). "
-            f"Sent extra: {{{_join(sent - wanted)}}}. "
-            f"Missing but required: {{{_join(wanted - sent)}}}.")
-    feeds = []
-    for index, (alias, info) in enumerate(signature.inputs.items()):
-        if alias not in inputs and alias not in signature.defaults:
-            raise InvalidArgument(
-                f"Signature input alias: {alias}(feed name: {info.name}) not found in request and "
-                f"no default value provided. Inputs expected to be in the request "
-                f"{{{_join(inputs)}}}, or default input alias set: {_join(signature.defaults)}")
-        proto = inputs[alias] if alias in inputs else signature.defaults[alias]
-        try:
-            value = _tensor.from_proto(proto)
-        except ValueError:
-            raise InvalidArgument(f"tensor parsing error: {alias}") from None
-        if proto.dtype != info.dtype:
-            raise InvalidArgument(
-                f"Expects arg[{index}] to be {_dtype_name(info.dtype)} but "
-                f"{_dtype_name(proto.dtype)} is provided")
-        feeds.append((info.name, value))
-    return feeds
-
-
-def _dtype_name(number: int) -> str:
-    return _tensor.NAMES.get(number, str(number))
-
-
-def _aliases(signature: meta_graph_pb2.SignatureDef, wanted: list[str]) -> list[str]:
-    for index, alias in enumerate(wanted):
-        if alias not in signature.outputs:
-            raise InvalidArgument(
-                f"output tensor alias not found in signature: {alias} Outputs expected to be in "
-                f"the set {{{_join(signature.outputs)}}}.")
-        if alias in wanted[:index]:
-            raise InvalidArgument(f"duplicate output tensor alias: {alias}")
-    return wanted or list(signature.outputs)
 
 
 def refuse_examples(manager: ModelManager, model_spec: model_pb2.ModelSpec, kind: str) -> None:
@@ -191,6 +137,18 @@ def refuse_examples_of(servable: Servable, signature_name: str, kind: str) -> No
                           f"{text_format.MessageToString(signature)}")
 
 
+def refuse_example_request(manager: ModelManager, request: Any, kind: str) -> None:
+    """Refuses a Classify or Regress call that came over gRPC.
+
+    Args:
+        manager: The models.
+        request: The call.
+        kind: "classification" or "regression".
+    """
+    _check_spec(request)
+    refuse_examples(manager, request.model_spec, kind)
+
+
 def refuse_tasks(manager: ModelManager, request: inference_pb2.MultiInferenceRequest) -> None:
     """Refuses a MultiInference call by its first task.
 
@@ -199,14 +157,18 @@ def refuse_tasks(manager: ModelManager, request: inference_pb2.MultiInferenceReq
         request: The call.
 
     Raises:
+        InvalidArgument: If the model has no such signature, or one that takes no examples.
         Unimplemented: If the task is neither classification nor regression.
     """
     task = request.tasks[0] if request.tasks else inference_pb2.InferenceTask()
-    kind = {"tensorflow/serving/classify": "classification",
-            "tensorflow/serving/regress": "regression"}.get(task.method_name)
-    if kind is None and task.model_spec.name:
-        raise Unimplemented(f"Unsupported signature method_name: {task.method_name}")
-    refuse_examples(manager, task.model_spec, str(kind))
+    with manager.borrow(task.model_spec) as servable:
+        name = task.model_spec.signature_name or DEFAULT_SIGNATURE
+        if name not in servable.signatures:
+            raise InvalidArgument(f"Requested signature not found in model graph: {name}")
+        kind = _KINDS.get(task.method_name)
+        if kind is None:
+            raise Unimplemented(f"Unsupported signature method_name: {task.method_name}")
+    refuse_examples(manager, task.model_spec, kind)
 
 
 def get_metadata(
@@ -285,8 +247,8 @@ def reload_config(
     """
     if request.config.WhichOneof("config") != "model_config_list":
         raise InvalidArgument(
-            "ReloadConfigRequest must hold a model_config_list, got "
-            f"{request.config.WhichOneof('config')}; list all models that are to be served")
+            "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+            "Only ModelConfigList is currently supported")
     manager.reload(request.config)
     response = model_management_pb2.ReloadConfigResponse()
     response.status.SetInParent()

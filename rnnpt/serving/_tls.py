@@ -28,10 +28,12 @@ def read_credentials(ssl_config_file: str) -> grpc.ServerCredentials:
     """
     config = read_text_message(ssl_config_file, SSLConfig())
     for name in ("server_key", "server_cert", *(["custom_ca"] if config.client_verify else [])):
-        if "-----BEGIN " not in getattr(config, name):
+        text = getattr(config, name)
+        if "-----BEGIN " not in text:
+            # Not the text itself, which may be a key in another form.
             raise InvalidArgument(
-                f"{name} must be a PEM text, got {getattr(config, name)!r:.40}; put the text "
-                "itself into the file, its lines joined by \\n")
+                f"{name} must be a PEM text, got {len(text)} characters of something else; put the "
+                "text itself into the file, its lines joined by \\n")
     return grpc.ssl_server_credentials(
         [(config.server_key.encode(), config.server_cert.encode())],
         config.custom_ca.encode() or None, config.client_verify)

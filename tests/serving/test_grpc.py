@@ -123,28 +123,50 @@ def test_row_40_a_long_error_is_cut(stub) -> None:
     assert len(text) == 1024 + len("...TRUNCATED")
 
 
+def test_row_40_the_cut_counts_bytes_and_breaks_no_letter(stub) -> None:
+    request = start_request()
+    request.model_spec.name = "\N{MUSICAL SYMBOL G CLEF}" * 1000
+    text = refusal(stub.Predict, request)[1].removesuffix("...TRUNCATED")
+    assert set(text.removeprefix("Servable not found for request: Latest(")) == {
+        "\N{MUSICAL SYMBOL G CLEF}"}
+    assert 1021 <= len(text.encode()) <= 1024
+
+
 def test_row_38_classify_and_regress_refuse(stub) -> None:
     for call, request, kind in (
             (stub.Classify, classification_pb2.ClassificationRequest(), "classification"),
             (stub.Regress, regression_pb2.RegressionRequest(), "regression")):
+        assert refusal(call, request) == ("INVALID_ARGUMENT", "Missing ModelSpec")
         request.model_spec.name = "chorales"
+        request.model_spec.signature_name = "start"
         code, text = refusal(call, request)
         assert code == "INVALID_ARGUMENT"
         assert text.startswith(f"No {kind} inputs found in SignatureDef: ")
 
 
-def test_row_41_multi_inference_refuses_by_its_first_task(stub) -> None:
+def tasks(name: str, method: str, signature_name: str = "") -> inference_pb2.MultiInferenceRequest:
     request = inference_pb2.MultiInferenceRequest()
-    assert refusal(stub.MultiInference, request) == (
-        "INVALID_ARGUMENT", "ModelSpec has no name specified.")
-    task = request.tasks.add(method_name="tensorflow/serving/predict")
-    task.model_spec.name = "chorales"
-    assert refusal(stub.MultiInference, request) == (
-        "UNIMPLEMENTED", "Unsupported signature method_name: tensorflow/serving/predict")
-    task.method_name = "tensorflow/serving/classify"
-    code, text = refusal(stub.MultiInference, request)
-    assert code == "INVALID_ARGUMENT"
-    assert text.startswith("No classification inputs found in SignatureDef: ")
+    task = request.tasks.add(method_name=f"tensorflow/serving/{method}")
+    task.model_spec.name, task.model_spec.signature_name = name, signature_name
+    return request
+
+
+@pytest.mark.parametrize(("request_", "code", "text"), [
+    (inference_pb2.MultiInferenceRequest(), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
+    (tasks("nope", "predict"), "NOT_FOUND", "Servable not found for request: Latest(nope)"),
+    (tasks("chorales", "classify", "nosuch"), "INVALID_ARGUMENT",
+     "Requested signature not found in model graph: nosuch"),
+    (tasks("chorales", "predict"), "UNIMPLEMENTED",
+     "Unsupported signature method_name: tensorflow/serving/predict"),
+    (tasks("chorales", "classify", "start"), "INVALID_ARGUMENT",
+     "No classification inputs found in SignatureDef: "),
+    (tasks("chorales", "regress", "start"), "INVALID_ARGUMENT",
+     "No regression inputs found in SignatureDef: "),
+])
+def test_row_41_multi_inference_refuses_by_its_first_task(stub, request_, code, text) -> None:
+    found, words = refusal(stub.MultiInference, request_)
+    assert found == code
+    assert words.startswith(text)
 
 
 def test_row_49_metadata_wants_its_one_field(stub) -> None:
@@ -214,6 +236,27 @@ def test_client_in_a_process_without_tensorflow_speaks_with_the_official_message
     ran = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True,
                          capture_output=True, text=True)
     assert ran.stdout == "[[0.5, 0.25, -0.5]] [2]\n"
+
+
+@pytest.mark.parametrize("as_content", [True, False])
+def test_row_44_requests_may_take_either_form(stub, as_content) -> None:
+    arrays = {
+        "frame": np.zeros((1, 88), np.float32), "seed": np.zeros((1, 2), np.int32),
+        "state": np.full((1, 3), 0.25, np.float32), "temperature": np.ones(1, np.float32)}
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "chorales"
+    request.model_spec.signature_name = "step"
+    for name, array in arrays.items():
+        _tensor.fill_proto(request.inputs[name], array, as_content)
+    assert bool(request.inputs["state"].tensor_content) == as_content
+    state = tf.make_ndarray(stub.Predict(request, timeout=20).outputs["state"])
+    np.testing.assert_allclose(state, np.tanh(arrays["state"]), rtol=1e-6)
+
+
+def test_row_45_a_client_that_raises_no_limit_takes_4_mb(stub) -> None:
+    code, text = refusal(stub.Predict, start_request(session=np.zeros(500_000, np.int32)))
+    assert code == "RESOURCE_EXHAUSTED"
+    assert "4194304" in text
 
 
 def test_row_45_messages_beyond_4_mb_pass(server) -> None:
