@@ -30,6 +30,7 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["bash", "-c", "e
 ENTRYPOINT ["tensorflow_model_server", \
     "--port=8500", \
     "--rest_api_port=8501", \
+    "--rest_api_timeout_in_ms=2000", \
     "--model_config_file=/etc/rnnpt/models.config", \
     "--monitoring_config_file=/etc/rnnpt/monitoring.config", \
     "--tensorflow_intra_op_parallelism=2", \

@@ -107,15 +107,19 @@ def test_server_flags_are_known_and_consistent():
     assert "tensorflow_session_parallelism" not in flags
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "serving").iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted(path for path in (ROOT / "serving").rglob("*") if path.is_file()),
+    ids=lambda path: path.name)
 def test_flags_that_serving_files_name_are_known(path):
     flags = set(re.findall(r"(?<![\w-])--([a-z]+(?:_[a-z]+)+)", path.read_text()))
-    own = {"model_dir", "output_dir", "primer_midi", "num_steps", "run_dir"}
+    own = {"output_dir", "primer_midi", "num_steps", "run_dir", "export_dir", "midi_port",
+           "max_waiting_requests", "stop_grace_seconds", "num_calls", "max_p"}
     assert flags - own <= SERVER_FLAGS
 
 
 def test_all_files_name_one_version_of_the_server():
-    names = ["Dockerfile", "README.md", "serving/README.md"]
+    names = ["Dockerfile", "README.md", "serving/README.md", "serving/docker-compose.yml",
+             "serving/k8s/deployment.yaml"]
     tags = {tag for name in names for tag in SERVER_IMAGE.findall((ROOT / name).read_text())}
     assert len(tags) == 1
 
