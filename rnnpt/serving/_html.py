@@ -1,6 +1,7 @@
 """The pages of errors that HTTP's own rules bring, as TensorFlow Serving's libevent writes them."""
 
-_PHRASES = {
+#: Status -> its words.
+PHRASES = {
     400: "Bad Request", 404: "Not Found", 413: "Request Entity Too Large", 501: "Not Implemented"}
 
 
@@ -13,6 +14,6 @@ def error_page(status: int) -> str:
     Returns:
         The HTML.
     """
-    phrase = _PHRASES[status]
+    phrase = PHRASES[status]
     return (f"<HTML><HEAD>\n<TITLE>{status} {phrase}</TITLE>\n</HEAD><BODY>\n"
             f"<H1>{phrase}</H1>\n</BODY></HTML>\n")

@@ -7,7 +7,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from rnnpt.serving._html import error_page
+from rnnpt.serving._html import PHRASES, error_page
 
 # Request line and headers together. TensorFlow Serving has no such limit; h11 cannot be without.
 MAX_HEADER_BYTES = 64 * 1024
@@ -104,7 +104,8 @@ class LimitedProtocol(H11Protocol):
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             headers = [("content-type", "text/html"), ("connection", "close"),
                        ("content-length", str(len(body)))]
-            for event in (h11.Response(status_code=status, headers=headers),
+            for event in (h11.Response(
+                              status_code=status, headers=headers, reason=PHRASES[status]),
                           h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()

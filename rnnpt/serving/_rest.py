@@ -133,13 +133,18 @@ def route(verb: str, path: str, origin: str = "") -> Call | Answer:
     match = pattern.fullmatch(path) if pattern else None
     if match is None:
         return answer_error(InvalidArgument(f"Malformed request: {verb} {path}"))
-    # Python refuses to read numbers of thousands of digits.
-    version = (match["version"] or "").lstrip("0")
-    if len(version) > 19 or int(version or 0) > _MAX_INT64:
-        return Answer(400, "", code="INVALID_ARGUMENT")
-    if not match["name"]:
+    spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"] or ""))
+    if match["version"]:
+        digits = match["version"].lstrip("0")
+        # Python refuses to read numbers of thousands of digits.
+        if len(digits) > 19 or int(digits or 0) > _MAX_INT64:
+            return Answer(400, "", code="INVALID_ARGUMENT")
+        spec.version.value = int(digits or 0)
+    if match["label"]:
+        spec.version_label = urllib.parse.unquote(match["label"])
+    if not spec.name:
         return answer_error(InvalidArgument("Missing model name in request."))
-    return Call(_model_spec(match), (match["method"] or "").lower())
+    return Call(spec, (match["method"] or "").lower())
 
 
 def run_call(manager: ModelManager, call: Call, body: bytes) -> Answer:
@@ -192,15 +197,6 @@ def answer_page(status: int) -> Answer:
         The answer, which ends the connection.
     """
     return Answer(status, error_page(status), "text/html", closes=True, is_api=False)
-
-
-def _model_spec(match: re.Match) -> model_pb2.ModelSpec:
-    spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"]))
-    if match["version"]:
-        spec.version.value = int(match["version"])
-    if match["label"]:
-        spec.version_label = urllib.parse.unquote(match["label"])
-    return spec
 
 
 def _predict_json(manager: ModelManager, spec: model_pb2.ModelSpec, body: bytes) -> str:

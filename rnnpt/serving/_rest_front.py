@@ -48,7 +48,9 @@ def make_application(
 
     async def application(scope: dict, receive: Callable, send: Callable) -> None:
         headers = dict(scope["headers"])
-        body = await _read_body(receive, headers, options.rest_api_max_body_bytes)
+        body: Answer | bytes | None = answer_page(400)
+        if scope["http_version"] in ("1.0", "1.1"):
+            body = await _read_body(receive, headers, options.rest_api_max_body_bytes)
         if body is None:  # the client left
             return
         answer = body if isinstance(body, Answer) else await front.answer(scope, headers, body)
@@ -71,7 +73,7 @@ def make_http_server(application: Application, options: ServerOptions) -> uvicor
         options.rest_api_client_timeout_seconds, options.rest_api_max_connections)
     return uvicorn.Server(uvicorn.Config(
         application, http=protocol, ws="none", loop="none", lifespan="off", log_config=None,
-        access_log=False, server_header=False, timeout_keep_alive=3600,
+        access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=3600,
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         timeout_graceful_shutdown=max(1, round(options.stop_grace_seconds))))
 

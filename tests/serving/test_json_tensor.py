@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import predict_pb2
 
@@ -132,7 +133,7 @@ def test_rows_19_20_shapes(body, shape) -> None:
 
 
 def shown(arrays: dict, is_row: bool) -> str:
-    outputs = predict_pb2.PredictRequest().inputs
+    outputs = {name: tensor_pb2.TensorProto() for name in arrays}  # in order, unlike a message's
     for name, array in arrays.items():
         _tensor.fill_proto(outputs[name], np.asarray(array), as_content=False)
     return format_response(outputs, is_row)

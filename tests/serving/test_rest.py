@@ -6,6 +6,11 @@ import json
 
 import pytest
 
+from rnnpt.serving import _rest
+from rnnpt.serving._html import error_page
+from rnnpt.serving.error import error_class
+from tests.serving.rest_stub import StubManager, rest_stub
+
 NOT_FOUND_PAGE = (b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n"
                   b"<H1>Not Found</H1>\n</BODY></HTML>\n")
 PREDICT = "/v1/models/chorales:predict"
@@ -97,8 +102,14 @@ def test_row_7_head_is_malformed_without_a_body(call) -> None:
     assert call("HEAD", "/v1/models/chorales")[::2] == (400, b"")
 
 
-def test_row_9_a_version_beyond_64_bits_gets_an_empty_answer(call) -> None:
-    assert call("GET", "/v1/models/chorales/versions/9223372036854775808")[::2] == (400, b"")
+@pytest.mark.parametrize("version", ["9223372036854775808", "1" * 5000])
+def test_row_9_a_version_beyond_64_bits_gets_an_empty_answer(call, version) -> None:
+    status, headers, body = call("GET", f"/v1/models/chorales/versions/{version}")
+    assert (status, headers["content-type"], body) == (400, "application/json", b"")
+
+
+def test_row_9_leading_zeros_do_not_count(call) -> None:
+    assert call("GET", "/v1/models/chorales/versions/" + "0" * 5000 + "1")[0] == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/v2/models"])
@@ -108,8 +119,30 @@ def test_row_10_outside_v1_is_a_page(call, path) -> None:
     assert (headers["content-type"], headers["connection"]) == ("text/html", "close")
 
 
+@pytest.mark.parametrize("verb", ["TRACE", "CONNECT", "BREW", "get"])
+def test_row_7_verbs_that_libevent_does_not_know_are_a_page(call, verb) -> None:
+    status, headers, body = call(verb, "/v1/models/chorales")
+    assert (status, body) == (501, error_page(501).encode())
+    assert (headers["content-type"], headers["connection"]) == ("text/html", "close")
+
+
+@pytest.mark.parametrize("path", [
+    "/v1/models/{chorales}", "/v1/models/chorales%zz", "/v1/models/a[1]", '/v1/models/"',
+    "/v1/models/chorales?x=<1>"])
+def test_what_libevent_does_not_read_as_a_url_is_a_page(call, path) -> None:
+    status, headers, body = call("GET", path)
+    assert (status, body) == (400, error_page(400).encode())
+    assert (headers["content-type"], headers["connection"]) == ("text/html", "close")
+
+
+def test_a_whole_url_in_the_request_line_is_its_path(call) -> None:
+    assert call("GET", "http://a.example:8501/v1/models/chorales")[0] == 200
+    assert call("GET", "http://a.example")[::2] == (404, NOT_FOUND_PAGE)
+
+
 @pytest.mark.parametrize(("headers", "status"), [
     ({"Origin": "http://a.example"}, 200), ({"Origin": "https://a.example"}, 200),
+    ({"Origin": "x https://a.example"}, 200),
     ({"Origin": "file://a"}, 400), ({}, 400)])
 def test_row_11_options_asks_for_an_origin(call, headers, status) -> None:
     answer = call("OPTIONS", PREDICT, headers=headers)
@@ -120,6 +153,30 @@ def test_row_11_options_asks_for_an_origin(call, headers, status) -> None:
 def test_row_12_cors_headers_are_off_by_default(call) -> None:
     headers = call("GET", "/v1/models/chorales", headers={"Origin": "http://a.example"})[1]
     assert headers["access-control-allow-origin"] is None
+
+
+@pytest.mark.parametrize(("verb", "path", "status"), [
+    ("GET", "/v1/models/m", 200), ("GET", "/v1/models/nope", 404), ("GET", "/v1/", 400),
+    ("HEAD", "/v1/models/m", 400), ("OPTIONS", "/v1/models/m", 400),
+    ("POST", "/v1/models/m:predict", 400), ("GET", "/v1/models/m/versions/" + "9" * 19, 400)])
+def test_row_12_cors_headers_by_flag_stand_in_every_answer(cors_stub, verb, path, status) -> None:
+    found, headers, _ = cors_stub.call(verb, path)
+    assert found == status
+    assert {name: value for name, value in headers.items() if "access" in name} == {
+        "access-control-allow-origin": "*", "access-control-allow-methods": "POST, GET",
+        "access-control-allow-headers": "Content-Type"}
+
+
+def test_row_12_a_page_that_is_http_s_own_has_no_cors_headers(cors_stub) -> None:
+    status, headers, _ = cors_stub.call("GET", "/healthz")
+    assert status == 404
+    assert not [name for name in headers if "access" in name]
+
+
+@pytest.fixture(scope="module")
+def cors_stub():
+    with rest_stub(rest_api_enable_cors_support=True) as stub:
+        yield stub
 
 
 def test_row_13_content_type_is_ignored_and_chunks_are_accepted(call) -> None:
@@ -139,6 +196,56 @@ def test_row_14_a_bomb_counts_as_empty(call) -> None:
     bomb = gzip.compress(b" " * (101 * 1024 * 1024), compresslevel=1)
     status, _, answer = call("POST", PREDICT, bomb, {"Content-Encoding": "gzip"})
     assert (status, answer) == (400, error("JSON Parse error: The document is empty"))
+
+
+@pytest.mark.parametrize("encoding", ["deflate", "br", "GZIP", "identity"])
+def test_row_14_another_encoding_is_passed_over(call, encoding) -> None:
+    status, headers, _ = call("POST", PREDICT, b'{"signature_name":"start","instances":[7]}',
+                              {"Content-Encoding": encoding, "Accept-Encoding": "gzip"})
+    assert (status, headers["content-encoding"]) == (200, None)  # no answer is packed
+
+
+@pytest.mark.parametrize(("code", "status"), [
+    ("INVALID_ARGUMENT", 400), ("FAILED_PRECONDITION", 400), ("OUT_OF_RANGE", 400),
+    ("UNAUTHENTICATED", 401), ("PERMISSION_DENIED", 403), ("NOT_FOUND", 404),
+    ("ALREADY_EXISTS", 409), ("ABORTED", 409), ("RESOURCE_EXHAUSTED", 429), ("CANCELLED", 499),
+    ("UNKNOWN", 500), ("INTERNAL", 500), ("DATA_LOSS", 500), ("UNIMPLEMENTED", 501),
+    ("UNAVAILABLE", 503), ("DEADLINE_EXCEEDED", 504)])
+def test_row_16_each_status_code_has_its_http_status(code, status) -> None:
+    answer = _rest.answer_error(error_class(code)('a "b"\n'))
+    assert answer[:3] == (status, '{\n    "error": "a \\"b\\"\\n"\n}', "application/json")
+
+
+@pytest.mark.parametrize(("verb", "path"), [
+    ("POST", "/v1/models"), ("POST", "/v1/models/chorales:multiInference"),
+    ("POST", "/v1/models/chorales:reload"), ("POST", "/v1/config:reload"),
+    ("GET", "/v1/config"), ("POST", "/v1/models/chorales")])
+def test_row_17_there_are_no_other_calls(call, verb, path) -> None:
+    assert call(verb, path, b"{}")[::2] == (400, error(f"Malformed request: {verb} {path}"))
+
+
+def test_rows_53_56_the_newest_version_is_first_and_one_that_failed_keeps_its_error() -> None:
+    answer = _rest.answer_call(StubManager(), "GET", "/v1/models/m", b"")
+    assert answer.status == 200
+    assert answer.body == (
+        '{\n "model_version_status": [\n  {\n   "version": "2",\n   "state": "END",\n'
+        '   "status": {\n    "error_code": "NOT_FOUND",\n'
+        '    "error_message": "gone \\u003c\\"b\\"\\u003e"\n   }\n  },\n  {\n'
+        '   "version": "1",\n   "state": "AVAILABLE",\n   "status": {\n    "error_code": "OK",\n'
+        '    "error_message": ""\n   }\n  }\n ]\n}\n')
+
+
+def test_row_58_metadata_is_404_when_nothing_is_servable() -> None:
+    answer = _rest.answer_call(StubManager(), "GET", "/v1/models/m/metadata", b"")
+    assert (answer.status, json.loads(answer.body)) == (
+        404, {"error": "Servable not found for request: Latest(m)"})
+
+
+def test_a_fault_of_the_server_is_told_and_logged(caplog) -> None:
+    answer = _rest.answer_call(None, "GET", "/v1/models/m", b"")
+    assert (answer.status, answer.code) == (500, "INTERNAL")
+    assert "AttributeError" in json.loads(answer.body)["error"]
+    assert "a REST request failed" in caplog.text
 
 
 @pytest.mark.parametrize(("body", "text"), [
@@ -190,3 +297,8 @@ def test_row_38_classify_and_regress_refuse(call, method, kind) -> None:
     status, _, answer = call("POST", f"/v1/models/chorales:{method}", b'{"examples":[{"x":1}]}')
     assert status == 400
     assert json.loads(answer)["error"].startswith(f"No {kind} inputs found in SignatureDef: ")
+    status, _, answer = call("POST", f"/v1/models/nope:{method}", b"[1]")
+    assert (status, answer) == (400, error("JSON Value: [1] Is not object"))
+    body = b'{"signature_name":"nosuch","examples":[{"x":1}]}'
+    status, _, answer = call("POST", f"/v1/models/chorales:{method}", body)
+    assert (status, answer) == (400, error("No signature was found with the name: nosuch"))
