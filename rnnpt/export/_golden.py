@@ -24,20 +24,21 @@ Arrays = dict[str, np.ndarray]
 
 
 def write_golden(
-    directory: Path, functions: Mapping[str, Callable], num_visible: int, options: ExportOptions
+    directory: Path, functions: Mapping[str, Callable], specs: Mapping[str, tf.TensorSpec],
+    options: ExportOptions,
 ) -> None:
     """Asks each signature once, and writes what was asked and what it answered.
 
     Args:
         directory: Folder of the SavedModel.
         functions: Signature name -> the function that was exported.
-        num_visible: V.
+        specs: Name -> what a signature declares of the input of that name.
         options: What the export was made with.
 
     Raises:
         ExportError: If an answer has not a row for each of the request's.
     """
-    inputs = _inputs(num_visible, options)
+    inputs = _inputs(specs["frame"].shape[-1], options)
     requests: Arrays = {}
     answers: Arrays = {}
     for number, name in enumerate(ORDER):
@@ -51,7 +52,8 @@ def write_golden(
                     f"{_NUM_ROWS}, got {list(value.shape)}; change the model's cell or head")
         requests.update({f"{number}/{name}/{key}": value for key, value in asked.items()})
         answers.update({f"{number}/{key}": value for key, value in answer.items()})
-        inputs["state"] = answer.get("state", inputs.get("state"))
+        if "state" in answer:
+            inputs["state"] = answer["state"]
     for file, arrays in ((REQUESTS_FILE, requests), (ANSWERS_FILE, answers)):
         (directory / file).parent.mkdir(exist_ok=True)
         np.savez(directory / file, **arrays)  # type: ignore[arg-type]

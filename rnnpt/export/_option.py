@@ -1,12 +1,26 @@
 """What an export is made with, and the error that says why it cannot be made."""
 
 import dataclasses
+import re
 
 from rnnpt.heads import AISSchedule
 
 
 class ExportError(ValueError):
     """An export that cannot be made, of which nothing is left behind, or that cannot be played."""
+
+
+def one_line(error: object) -> str:
+    """What an error says, without TensorFlow's places in the graph.
+
+    Args:
+        error: An error, or its text.
+
+    Returns:
+        One line.
+    """
+    text = re.sub(r"\[*\{\{.*\}\}\S*|\[Op:\w+\]", "", str(error))
+    return " ".join(text.split())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnpt.export._folder import newest_version
-from rnnpt.export._option import ExportError
+from rnnpt.export._option import ExportError, one_line
 from rnnpt.serving._transport import Metadata, Signature, Target, TensorSpec, VersionStatus
 from rnnpt.serving.client import Client, InvalidArgument
 
@@ -39,10 +39,9 @@ class _InProcess:
             self._signatures = tf.saved_model.load(str(path)).signatures
         # TensorFlow raises whatever the damaged place leads to.
         except Exception as error:
-            reason = " ".join(str(error).split())
             raise ExportError(
-                f"directory must hold a whole SavedModel, got {str(path)!r}: {reason}; export it "
-                "again") from error
+                f"directory must hold a whole SavedModel, got {str(path)!r}: {one_line(error)}; "
+                "export it again") from error
 
     def predict(
         self, target: Target, signature_name: str, signature: Signature,

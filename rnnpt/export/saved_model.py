@@ -13,7 +13,7 @@ import rnnpt
 from rnnpt.export._folder import written_beside
 from rnnpt.export._golden import write_golden
 from rnnpt.export._lint import lint
-from rnnpt.export._option import ExportError, ExportOptions
+from rnnpt.export._option import ExportError, ExportOptions, one_line
 from rnnpt.export._signature import Signatures
 from rnnpt.export._warmup import write_warmup
 from rnnpt.export.verification import verify as verify_export
@@ -82,7 +82,7 @@ def save(
     except (OSError, tf.errors.ResourceExhaustedError) as error:
         raise ExportError(
             f"directory must be a place with room to write, got {str(directory)!r}: "
-            f"{' '.join(str(error).split())}; make room, or name another") from error
+            f"{one_line(error)}; make room, or name another") from error
 
 
 def _write(signatures: Signatures, metadata: dict[str, object], directory: Path) -> None:
@@ -91,7 +91,7 @@ def _write(signatures: Signatures, metadata: dict[str, object], directory: Path)
     _write_graph(signatures.model, functions, directory)
     lint(directory)
     write_warmup(directory, signatures.specs)
-    write_golden(directory, functions, signatures.model.num_visible, signatures.options)
+    write_golden(directory, functions, signatures.specs, signatures.options)
     (directory / METADATA_FILE).write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from rnnpt.export._folder import newest_version
 from rnnpt.export._golden import ANSWERS_FILE, ORDER, REQUESTS_FILE, Arrays
 from rnnpt.export._lint import lint
-from rnnpt.export._option import ExportError
+from rnnpt.export._option import ExportError, one_line
 
 #: What the same float32 sums may differ by between builds of TensorFlow and CPUs.
 RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 1e-4, 1e-5
@@ -51,7 +51,8 @@ def verify(directory: str | os.PathLike) -> Path:
         if f"{number}/error" in answers:
             raise ExportError(
                 f"signature {name} must answer its golden request, got "
-                f"{answers[f'{number}/error'][1]!r}; export it again with the server's TensorFlow")
+                f"{one_line(answers[f'{number}/error'][1])!r}; export it again with the server's "
+                "TensorFlow")
     for key, expected in golden.items():
         _compare(key, answers.get(key), expected)
     return path
@@ -75,7 +76,7 @@ def replay(directory: Path, requests: Path, timeout_s: float = 600) -> Arrays:
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     with tempfile.TemporaryDirectory() as folder:
         answers = Path(folder) / "answers.npz"
-        words = [sys.executable, "-P", _SCRIPT, directory, requests, answers]
+        words: list[str | Path] = [sys.executable, "-P", _SCRIPT, directory, requests, answers]
         try:
             done = subprocess.run(
                 words, capture_output=True, text=True, env=environment, timeout=timeout_s)
@@ -87,7 +88,7 @@ def replay(directory: Path, requests: Path, timeout_s: float = 600) -> Arrays:
             reason = [f"exit code {done.returncode}", *done.stderr.strip().splitlines()][-1]
             raise ExportError(
                 f"directory must hold a SavedModel that TensorFlow's C API runs, got "
-                f"{str(directory)!r}: {reason}; export it again")
+                f"{str(directory)!r}: {one_line(reason)}; export it again")
         return _read(answers)
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import pathlib
+import re
 import shutil
 from collections.abc import Callable
 
@@ -78,7 +79,8 @@ def test_an_export_that_answers_as_the_model_passes(exported: Exported) -> None:
 
 def test_golden_requests_keep_within_the_least_maxima(tmp_path: pathlib.Path) -> None:
     options = ExportOptions(1, 1, saved_model.SCORE_SCHEDULE, 0)
-    write_golden(tmp_path, Signatures(make_model("RNN"), options).functions(), NUM_VISIBLE, options)
+    signatures = Signatures(make_model("RNN"), options)
+    write_golden(tmp_path, signatures.functions(), signatures.specs, options)
     assert read(tmp_path / ANSWERS_FILE)["2/frames"].shape == (2, 1, NUM_VISIBLE)
 
 
@@ -208,7 +210,8 @@ def no_space_in_python(*_: object, **__: object) -> None:
 
 
 def no_space_in_tensorflow(*_: object, **__: object) -> None:
-    raise tf.errors.ResourceExhaustedError(None, None, f"variables.data; {NO_SPACE}")
+    raise tf.errors.ResourceExhaustedError(
+        None, None, f"{{{{function_node SaveV2}}}} variables.data; {NO_SPACE} [Op:SaveV2]")
 
 
 @pytest.mark.parametrize(("module", "name", "failure"), [
@@ -227,7 +230,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
                 f"directory must be a place with room to write, got '.*1': .*{NO_SPACE}; make room"
                 )) as told:
             export.save(model, tmp_path / "1")
-    assert "\n" not in str(told.value) and not list(tmp_path.iterdir())
+    assert not re.search(r"\n|\{|\[Op", str(told.value))
+    assert not list(tmp_path.iterdir())
 
 
 def test_command_verifies_the_newest_version(
