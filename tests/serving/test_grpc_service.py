@@ -1,6 +1,7 @@
 """What the gRPC port offers by flag: health, reflection, TLS, a socket, the form of outputs."""
 
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from tensorflow_serving.apis import (
 )
 
 from rnnpt.serving import _predict
+from rnnpt.serving._grpc_front import channel_arguments
 from rnnpt.serving.error import DeadlineExceeded
 from rnnpt.serving.server import ModelServer, ServerOptions, StartError
 from tests.serving.certificate import make_certificate
@@ -196,6 +198,29 @@ def test_row_51_clients_prove_themselves_where_they_must(tiny_model, tmp_path, p
             assert code_and_text(predict, start_request())[0] == "UNAVAILABLE"
 
 
+def test_row_51_a_client_of_another_authority_is_refused(tiny_model, tmp_path, pair) -> None:
+    file = ssl_config(tmp_path / "ssl.config", **identity(pair), client_verify="true",
+                      custom_ca=make_certificate("someone")[1].decode())
+    credentials = grpc.ssl_channel_credentials(pair[1], *make_certificate("someone"))
+    with serving(tiny_model, ssl_config_file=file) as server:
+        with grpc.secure_channel(f"localhost:{server.port}", credentials) as channel:
+            predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+            assert code_and_text(predict, start_request())[0] == "UNAVAILABLE"
+
+
+def test_rows_51_52_the_socket_speaks_tls_too(tiny_model, tmp_path, pair) -> None:
+    file = ssl_config(tmp_path / "ssl.config", **identity(pair))
+    path = tmp_path / "grpc"
+    with serving(tiny_model, ssl_config_file=file, grpc_socket_path=str(path)):
+        with grpc.insecure_channel(f"unix:{path}") as channel:
+            predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+            assert code_and_text(predict, start_request())[0] == "UNAVAILABLE"
+        credentials = grpc.ssl_channel_credentials(pair[1])
+        with grpc.secure_channel(f"unix:{path}", credentials, options=(
+                ("grpc.ssl_target_name_override", "localhost"),)) as channel:
+            assert len(start_over(channel).float_val) == 6
+
+
 @pytest.mark.parametrize(("text", "message"), [
     (None, "ssl_config_file must be .*, got .*nowhere .*No such file or directory.; mend it"),
     ("server_key", "ssl_config_file must be .* .Invalid protobuf file: '.*ssl.config'.; mend it"),
@@ -210,15 +235,45 @@ def test_row_51_clients_prove_themselves_where_they_must(tiny_model, tmp_path, p
 def test_row_51_a_wrong_file_is_told(tiny_model, tmp_path, text, message) -> None:
     file = tmp_path / ("nowhere" if text is None else "ssl.config")
     if text is not None:
-        file.write_text(text)
-    with pytest.raises(StartError, match=message):
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(StartError, match=message) as caught:
         with serving(tiny_model, ssl_config_file=str(file)):
             pass
+    assert "secret" not in str(caught.value)
+
+
+def test_row_51_a_key_of_another_certificate_is_told(
+        tiny_model, tmp_path, authority, identity) -> None:
+    other = authority.issue_cert("localhost").private_key_pem.bytes().decode()
+    file = ssl_config(tmp_path / "ssl.config", **identity | {"server_key": other})
+    with pytest.raises(StartError, match="ssl_config_file must hold .* that belong together"):
+        with serving(tiny_model, ssl_config_file=file):
+            pass
+
+
+def test_row_52_a_socket_that_a_dead_server_left_is_taken_over(tiny_model, tmp_path) -> None:
+    path = tmp_path / "grpc"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    with serving(tiny_model, grpc_socket_path=str(path)):
+        with grpc.insecure_channel(f"unix:{path}") as channel:
+            assert len(start_over(channel).float_val) == 6
+
+
+def test_row_52_a_file_in_the_sockets_place_stays(tiny_model, tmp_path) -> None:
+    path = tmp_path / "grpc"
+    path.write_text("a letter")
+    with pytest.raises(StartError, match="grpc_socket_path must be where a socket can be made"):
+        with serving(tiny_model, grpc_socket_path=str(path)):
+            pass
+    assert path.read_text() == "a letter"
 
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"grpc_channel_arguments": "grpc.a=1,b"},
      "grpc_channel_arguments must be a list of name=value, got 'b'; "),
+    ({"grpc_channel_arguments": "=1"},
+     "grpc_channel_arguments must be a list of name=value, got '=1'; "),
     ({"grpc_socket_path": "/nowhere/at/all"},
      "grpc_socket_path must be where a socket can be made, got '/nowhere/at/all'; "),
 ])
@@ -226,6 +281,14 @@ def test_row_52_wrong_settings_are_told(tiny_model, options, message) -> None:
     with pytest.raises(StartError, match=message):
         with serving(tiny_model, **options):
             pass
+
+
+def test_row_52_arguments_are_integers_of_32_bits_or_text() -> None:
+    text = "grpc.a=12,grpc.b=-3,grpc.c=x,grpc.d=3000000000,grpc.e=,grpc.f=1.5"
+    assert channel_arguments(ServerOptions(grpc_channel_arguments=text)) == [
+        ("grpc.a", 12), ("grpc.b", -3), ("grpc.c", "x"), ("grpc.d", "3000000000"), ("grpc.e", ""),
+        ("grpc.f", "1.5")]
+    assert channel_arguments(ServerOptions()) == []
 
 
 def test_threads_of_all_kinds_do_not_go_together() -> None:
