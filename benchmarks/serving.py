@@ -196,12 +196,14 @@ def play_together(
         for count in sessions:
             before = server.cpu_s()
             load: process.Load = play((requests, count, float(seconds)))
+            num_answers = max(1, len(load.latencies))
             quantiles = (np.quantile(load.latencies, [0.5, 0.99]) * 1000
                          if len(load.latencies) else [np.nan] * 2)
             print_row(
                 name, count, f"{100 * load.late_share():.2f}", load.num_errors,
                 *(f"{value:.1f}" for value in quantiles),
-                f"{(server.cpu_s() - before) / seconds:.2f}", f"{load.cpu_s / seconds:.2f}")
+                *(f"{1000 * cpu_s / num_answers:.2f}"
+                  for cpu_s in (server.cpu_s() - before, load.cpu_s)))
 
 
 def watch_memory(version: Path, flags: list[str], num_requests: int) -> None:
@@ -280,8 +282,8 @@ def run(args: Any, folder: Path) -> None:
         print(f"\n## {name}")
         compare_latencies(version, "step", args.rounds, common)
         compare_latencies(version, "generate", max(1, args.rounds // 3), common)
-        print("\n| | sessions | late, % | failed | p50 ms | p99 ms | server's CPUs | players' CPUs |"
-              "\n|---|---|---|---|---|---|---|---|")
+        print("\n| | sessions | late, % | failed | p50 ms | p99 ms | server's CPU ms a frame | "
+              "players' |\n|---|---|---|---|---|---|---|---|")
         play_together(version, "a thread a request", common, args.sessions, args.seconds)
         play_together(version, "batches of what waits", batches, args.sessions, args.seconds)
         watch_memory(version, batches, args.requests)

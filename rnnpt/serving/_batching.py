@@ -13,18 +13,21 @@ here a batch that is refused as INVALID_ARGUMENT is halved and run again, so tha
 that are wrong get the error. Whoever sends a NaN stops nobody else's music.
 """
 
+import asyncio
 import copy
 import math
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rnnpt.serving._batching_config import PARAMETERS_FILE, BatchingSettings, read_settings
+from rnnpt.serving._batching_mailbox import Mailbox
 from rnnpt.serving._batching_merge import count_rows, merge, split
 from rnnpt.serving._batching_queue import BatchQueue, Task
 from rnnpt.serving._option import ServerOptions
@@ -55,31 +58,31 @@ class Batching:
             self._threads = BatchThreads(
                 self._settings.num_batch_threads, self._settings.thread_pool_name, observe)
 
-    def wrap(self, path: str | os.PathLike, run: Run) -> Run:
-        """Batches the requests of a model, if that is wanted.
+    def batcher(self, path: str | os.PathLike, run: Run) -> "Batcher | None":
+        """Makes what batches the requests of a model, if that is wanted.
 
         With `enable_per_model_batching_parameters` the model's own file tells how, and a model
         without one is not batched; of the operator's file the threads alone count then.
 
         Args:
             path: The version's folder.
-            run: Runs a request.
+            run: Runs one request, or several that were merged.
 
         Returns:
-            Runs a request together with others; `run` itself if the model is not batched.
+            What runs requests together; None if the model is not batched.
 
         Raises:
             ServingError: If the model's own file cannot be read or is wrong.
         """
         settings = self._settings
         if settings is None or self._threads is None:
-            return run
+            return None
         if self._is_per_model:
             file = Path(path) / PARAMETERS_FILE
             if not file.is_file():
-                return run
+                return None
             settings = read_settings(file)
-        return Batcher(run, settings, self._threads).run
+        return Batcher(run, settings, self._threads)
 
     def close(self) -> None:
         """Runs what waits and ends the threads."""
@@ -100,6 +103,7 @@ class Batcher:
         self._run = run
         self.settings = settings
         self._threads = threads
+        self._mailbox = Mailbox()
 
     def run(
         self, feeds: Feeds, fetches: Sequence[str], timeout_s: float | None = None
@@ -118,6 +122,48 @@ class Batcher:
             ServingError: If the request cannot be batched, there is no room for it, or TensorFlow
                 refuses it.
         """
+        return self.submit(feeds, fetches, timeout_s).result()
+
+    async def run_async(
+        self, feeds: Feeds, fetches: Sequence[str], timeout_s: float | None = None
+    ) -> list[np.ndarray]:
+        """Runs a request together with others while the event loop does other things.
+
+        Args:
+            feeds: Names of tensors with their values.
+            fetches: Names of the tensors to compute.
+            timeout_s: How long the caller will wait.
+
+        Returns:
+            Their values.
+
+        Raises:
+            ServingError: As `run` does.
+        """
+        answer = self.submit(feeds, fetches, timeout_s)
+        try:
+            return await self._mailbox.wait(answer)
+        except asyncio.CancelledError:
+            # Whoever gave up is not run, if there is time to see it.
+            answer.cancel()
+            raise
+
+    def submit(
+        self, feeds: Feeds, fetches: Sequence[str], timeout_s: float | None = None
+    ) -> Future:
+        """Puts a request into its queue.
+
+        Args:
+            feeds: Names of tensors with their values.
+            fetches: Names of the tensors to compute.
+            timeout_s: How long the caller will wait.
+
+        Returns:
+            Their values, once they are there.
+
+        Raises:
+            ServingError: If the request cannot be batched or there is no room for it.
+        """
         inputs = [value for _, value in feeds]
         now = time.monotonic()
         deadline = math.inf if timeout_s is None else now + timeout_s
@@ -127,7 +173,7 @@ class Batcher:
                   for value in inputs)
         key = (tuple(name for name, _ in feeds), tuple(fetches), *shapes)
         self._threads.add(self, key, task)
-        return task.outputs.result()
+        return task.outputs
 
     def process(self, key: tuple, tasks: Sequence[Task]) -> None:
         """Runs a batch and answers its tasks.
@@ -227,6 +273,7 @@ class BatchThreads:
             if taken is None:
                 return
             (batcher, key), tasks = taken
+            tasks = [task for task in tasks if task.outputs.set_running_or_notify_cancel()]
             now = time.monotonic()
             for task in tasks:
                 self._observe(self._name, now - task.since)

@@ -46,6 +46,8 @@ class Task:
         Returns:
             The parts.
         """
+        # Its parts run whoever gives up: they share batches with others.
+        self.outputs.set_running_or_notify_cancel()
         ends = np.cumsum(sizes)
         parts = [
             Task([value[end - size:end] for value in self.inputs], size, self.since, self.deadline)

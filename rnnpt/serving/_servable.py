@@ -5,12 +5,14 @@ Serving's own path, gives the runtime's own error texts, and releases Python's i
 while it runs.
 """
 
+import asyncio
 import functools
 import math
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -35,6 +37,20 @@ Feeds = Sequence[tuple[str, np.ndarray]]
 Run = Callable[[Feeds, Sequence[str], float | None], list[np.ndarray]]
 
 
+class Runner(Protocol):
+    """What runs a model's requests, together with others for example."""
+
+    def run(
+        self, feeds: Feeds, fetches: Sequence[str], timeout_s: float | None
+    ) -> list[np.ndarray]:
+        """Runs a request and waits for its answer."""
+
+    async def run_async(
+        self, feeds: Feeds, fetches: Sequence[str], timeout_s: float | None
+    ) -> list[np.ndarray]:
+        """Runs a request while the event loop does other things."""
+
+
 class Servable:
     """A loaded SavedModel.
 
@@ -44,7 +60,8 @@ class Servable:
         path: The version folder, with `saved_model.pb`.
         version: Its number.
         options: How many threads TensorFlow gets.
-        wrap: Path and how a request is run -> how it is run instead, for example in batches.
+        batch: Path and how one request is run -> what runs requests in batches; None if it runs
+            each alone.
 
     Raises:
         ServingError: If the folder holds no SavedModel for serving, or a broken one.
@@ -52,7 +69,7 @@ class Servable:
 
     def __init__(
         self, path: Path, version: int, options: ServerOptions = ServerOptions(),
-        wrap: Callable[[Path, Run], Run] = lambda _, run: run,
+        batch: Callable[[Path, Run], Runner | None] = lambda *_: None,
     ):
         self.path = path
         self.version = version
@@ -64,6 +81,7 @@ class Servable:
         self._after_close: Callable[[], None] = lambda: None
         try:
             meta_graph = _load(self._session, graph, path)
+            self._runner = batch(path, self._run_alone)
         except BaseException:
             self._session.close()
             raise
@@ -74,7 +92,6 @@ class Servable:
                   for infos in (signature.inputs, signature.outputs))
             for signature in self.signatures.values()]
         self._output = functools.cache(self._find_output)
-        self._run = wrap(path, self._run_alone)
 
     def run(
         self, feeds: Feeds, fetches: Sequence[str], timeout_s: float | None = None
@@ -93,7 +110,34 @@ class Servable:
             ServingError: If TensorFlow refuses, with its code and text; DeadlineExceeded if the
                 time is over.
         """
-        return self._run(feeds, fetches, timeout_s)
+        if self._runner is not None:
+            return self._runner.run(feeds, fetches, timeout_s)
+        return self._run_alone(feeds, fetches, timeout_s)
+
+    async def run_async(
+        self, feeds: Feeds, fetches: Sequence[str], timeout_s: float | None, executor: Executor
+    ) -> list[np.ndarray]:
+        """Runs a part of the graph while the event loop does other things.
+
+        A request that is batched needs no thread while it waits, which is most of what a thread a
+        request costs.
+
+        Args:
+            feeds: Names of tensors with their values.
+            fetches: Names of the tensors to compute.
+            timeout_s: How long it may take; None for ever.
+            executor: Where it runs if requests are not batched.
+
+        Returns:
+            Their values.
+
+        Raises:
+            ServingError: As `run` does.
+        """
+        if self._runner is not None:
+            return await self._runner.run_async(feeds, fetches, timeout_s)
+        return await asyncio.get_running_loop().run_in_executor(
+            executor, self._run_alone, feeds, fetches, timeout_s)
 
     def _run_alone(
         self, feeds: Feeds, fetches: Sequence[str], timeout_s: float | None

@@ -41,8 +41,8 @@ def load_servable(
     Raises:
         ServingError: If it does not load or does not answer one of the requests.
     """
-    wrap = {} if batching is None else {"wrap": batching.wrap}
-    servable = Servable(path, number, options, **wrap)
+    servable = (Servable(path, number, options) if batching is None
+                else Servable(path, number, options, batching.batcher))
     try:
         if options.enable_model_warmup and (path / WARMUP_FILE).is_file():
             start = time.monotonic()
