@@ -429,8 +429,8 @@ def write_table(outcomes: list[Outcome], command: str, output: Path | None) -> N
     """
     lines = ["# Faults of the embedded server", "",
              f"`{command}`, on {os.cpu_count()} cores; a small RNN that was not trained. What must "
-             "hold: no crash, no hang, no failed request of a good client, memory that stays, never "
-             "a 200 for a malformed request.", "",
+             "hold: no crash, no hang, no failed request of a good client, memory that stays, "
+             "never a 200 for a malformed request.", "",
              "| fault | what came of it | holds |", "|---|---|---|"]
     lines += [f"| {row.fault} | {row.seen} | {'yes' if row.holds else '**no**'} |"
               for row in outcomes]

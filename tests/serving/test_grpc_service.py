@@ -223,7 +223,9 @@ def test_rows_51_52_the_socket_speaks_tls_too(tiny_model, tmp_path, pair) -> Non
 
 @pytest.mark.parametrize(("text", "message"), [
     (None, "ssl_config_file must be .*, got .*nowhere .*No such file or directory.; mend it"),
-    ("server_key", "ssl_config_file must be .* .Invalid protobuf file: '.*ssl.config'.; mend it"),
+    ("client_verify: true\nserver_key: secret",
+     "ssl_config_file must be .* .Invalid protobuf file: '.*ssl.config'.; mend it"),
+    (b"\xff", "ssl_config_file must be .* .Invalid protobuf file: '.*ssl.config'.; mend it"),
     ('server_key: "key.pem"', "got .*ssl.config .server_key must be a PEM text, got 7 char"),
     ('server_key: "-----BEGIN A"', "server_cert must be a PEM text, got 0 characters of "),
     ('server_key: "-----BEGIN A" server_cert: "-----BEGIN B" client_verify: true',
@@ -242,10 +244,9 @@ def test_row_51_a_wrong_file_is_told(tiny_model, tmp_path, text, message) -> Non
     assert "secret" not in str(caught.value)
 
 
-def test_row_51_a_key_of_another_certificate_is_told(
-        tiny_model, tmp_path, authority, identity) -> None:
-    other = authority.issue_cert("localhost").private_key_pem.bytes().decode()
-    file = ssl_config(tmp_path / "ssl.config", **identity | {"server_key": other})
+def test_row_51_a_key_of_another_certificate_is_told(tiny_model, tmp_path, pair) -> None:
+    other = {"server_key": make_certificate()[0].decode()}
+    file = ssl_config(tmp_path / "ssl.config", **identity(pair) | other)
     with pytest.raises(StartError, match="ssl_config_file must hold .* that belong together"):
         with serving(tiny_model, ssl_config_file=file):
             pass
