@@ -702,10 +702,3 @@ def test_the_flags_give_tensorflow_its_threads(
     config = Servable(tiny_model / "1", 1, ServerOptions(**flags))._session._config
     assert (config.intra_op_parallelism_threads, config.inter_op_parallelism_threads) == (
         intra, inter)
-
-
-def test_not_all_three_numbers_of_threads_may_be_set() -> None:
-    with pytest.raises(ValueError, match="tensorflow_session_parallelism must not stand beside "
-                                         "both .*, got 1, 2, 3; leave it out"):
-        ServerOptions(tensorflow_session_parallelism=1, tensorflow_intra_op_parallelism=2,
-                      tensorflow_inter_op_parallelism=3)
