@@ -17,7 +17,7 @@ FROM build AS model
 # A named configuration of `rnnpt train`; the chorales need no download.
 ARG CONFIG=rnn_rbm_chorales
 RUN rnnpt train --config "$CONFIG" --run_dir /runs/chorales
-RUN rnnpt export --run_dir /runs/chorales --export_dir /models/chorales
+RUN rnnpt export --run_dir /runs/chorales --export_dir /models/chorales --verify
 
 FROM tensorflow/serving:2.20.0 AS serve
 COPY serving/models.config serving/monitoring.config /etc/rnnpt/
