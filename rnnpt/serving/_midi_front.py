@@ -65,7 +65,7 @@ class _Reply(NamedTuple):
 
 
 class MidiFront:
-    """The application of the MIDI port, with its threads and processes.
+    """The ASGI application of the MIDI port, with its threads and processes.
 
     Args:
         manager: The models.
@@ -86,7 +86,7 @@ class MidiFront:
         self._reader.close()
         self._executor.shutdown(cancel_futures=True)
 
-    async def application(self, scope: dict, receive: Callable, send: Callable) -> None:
+    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         """Answers a request, as ASGI has it.
 
         Args:

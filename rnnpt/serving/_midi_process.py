@@ -9,8 +9,8 @@ import time
 
 from rnnpt.serving._midi_message import HEADER
 
-# A roll of 65536 steps takes 1.4 MiB, a MIDI file of as many notes half of that. A process that
-# announces more is not to be believed.
+# A roll of 65536 steps takes 1.4 MiB, and a MIDI file some 6 bytes a note. A process that announces
+# more is not to be believed.
 _MAX_ANSWER_BYTES = 2**26
 # Of a time-out; 0 would mean to wait for nothing.
 _LEAST_WAIT_S = 0.001

@@ -127,7 +127,7 @@ class ModelServer:
         midi_socket = bind(self.host, self.midi_port, "midi_port")
         self.midi_port = midi_socket.getsockname()[1]
         self._midi_front = MidiFront(self._manager, self._options)
-        sites.append((midi_socket, self._midi_front.application))
+        sites.append((midi_socket, self._midi_front))
 
     def _settings(self) -> list[ModelSettings] | None:
         if not self._options.model_config_file:
