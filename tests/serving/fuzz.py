@@ -107,7 +107,7 @@ def mutated_bodies(seed: int, num_states: int = 3) -> Iterator[bytes]:
 def random_protos(
     seed: int, num_states: int = 3, model_name: str = "chorales"
 ) -> Iterator[bytes]:
-    """Makes PredictRequests in bytes: most a valid one with a few bytes wrong, some of any bytes.
+    """Makes PredictRequests in bytes: valid ones with a field or a few bytes wrong, and any bytes.
 
     Args:
         seed: Same seed, same bytes.
@@ -120,10 +120,41 @@ def random_protos(
     source = random.Random(seed)
     valid = valid_protos(num_states, model_name)
     while True:
-        if source.random() < 0.2:
+        kind = source.random()
+        if kind < 0.1:
             yield source.randbytes(source.randrange(200))
-        else:
+        elif kind < 0.5:
             yield mutate(source.choice(valid), source, tokens=())
+        else:
+            request = predict_pb2.PredictRequest.FromString(source.choice(valid))
+            _spoil(request, source)
+            yield request.SerializeToString(deterministic=True)
+
+
+def _spoil(request: predict_pb2.PredictRequest, source: random.Random) -> None:
+    """Sets a field or two to what it must not be."""
+    for _ in range(source.randint(1, 2)):
+        if not request.inputs:
+            return
+        name = source.choice(sorted(request.inputs))
+        tensor = request.inputs[name]
+        kind = source.randrange(8)
+        if kind == 0:
+            tensor.dtype = source.choice([0, 1, 2, 3, 7, 9, 10, 14, 19, 101])
+        elif kind == 1:
+            tensor.tensor_shape.dim.add(size=source.choice([-2**63, -1, 0, 1, 3, 2**31, 2**62]))
+        elif kind == 2:
+            tensor.tensor_shape.unknown_rank = True
+        elif kind == 3:
+            tensor.tensor_content = source.randbytes(source.randrange(40))
+        elif kind == 4:
+            getattr(tensor, source.choice(["float_val", "int_val"])).append(source.choice([0, 7]))
+        elif kind == 5:
+            del request.inputs[name]
+        elif kind == 6:
+            request.inputs[source.choice(_NAMES)].CopyFrom(tensor)
+        else:
+            request.output_filter.append(source.choice(["state", "probabilities", "", "x"]))
 
 
 def mutate(data: bytes, source: random.Random, tokens: tuple[bytes, ...] = _TOKENS) -> bytes:

@@ -7,6 +7,8 @@ import socket
 import threading
 from collections.abc import Iterator
 
+import uvicorn
+
 from rnnpt.serving._bounded_executor import BoundedExecutor
 from rnnpt.serving._metrics import Metrics
 from rnnpt.serving._model import Version
@@ -42,8 +44,11 @@ class StubManager:
 class RestStub:
     """A front with its address and its models."""
 
-    def __init__(self, port: int, manager: StubManager, executor: BoundedExecutor):
+    def __init__(
+        self, port: int, manager: StubManager, executor: BoundedExecutor, server: uvicorn.Server
+    ):
         self.port = port
+        self.server = server
         self.manager = manager
         self.executor = executor
 
@@ -86,7 +91,7 @@ def rest_stub(num_threads: int = 2, **settings) -> Iterator[RestStub]:
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[bound])))
     thread.start()
     try:
-        yield RestStub(bound.getsockname()[1], manager, executor)
+        yield RestStub(bound.getsockname()[1], manager, executor, server)
     finally:
         manager.release.set()
         server.should_exit = True

@@ -3,12 +3,15 @@
 import gzip
 import http.client
 import json
+import shutil
+import subprocess
 
 import pytest
 
 from rnnpt.serving import _rest
 from rnnpt.serving._html import error_page
 from rnnpt.serving.error import error_class
+from tests.serving import fuzz
 from tests.serving.rest_stub import StubManager, rest_stub
 
 NOT_FOUND_PAGE = (b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n"
@@ -34,7 +37,7 @@ def call(server):
 
 
 def error(text: str) -> bytes:
-    return json.dumps({"error": text}, indent=4).encode()
+    return json.dumps({"error": text}, indent=4, ensure_ascii=False).encode()
 
 
 @pytest.mark.parametrize("path", [
@@ -45,6 +48,21 @@ def test_rows_1_3_4_predict_routes(call, path) -> None:
     status, headers, answer = call("POST", path, body)
     assert (status, headers["content-type"]) == (200, "application/json")
     assert answer == (b'{\n    "predictions": [[0.5, 0.25, -0.5], [0.5, 0.25, -0.5]\n    ]\n}')
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+@pytest.mark.parametrize("body", fuzz.valid_bodies())
+def test_rows_1_18_19_20_curl_gets_every_signature_in_both_formats(server, body) -> None:
+    url = f"http://127.0.0.1:{server.rest_api_port}{PREDICT}"
+    done = subprocess.run(["curl", "-sS", "--fail-with-body", "-d", "@-", url], input=body,
+                          capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    answer = json.loads(done.stdout)
+    if b'"instances"' in body:
+        rows = answer["predictions"]
+        assert len(rows) == 2 and rows[0] == rows[1]
+    else:
+        assert list(answer) == ["outputs"]
 
 
 @pytest.mark.parametrize("path", [
@@ -61,6 +79,10 @@ def test_rows_2_57_metadata(call) -> None:
     status, _, answer = call("GET", "/v1/models/chorales/metadata")
     metadata = json.loads(answer)
     assert status == 200
+    assert answer.startswith(
+        b'{\n"model_spec":{\n "name": "chorales",\n "version": "1",\n "signature_name": ""\n}\n,\n'
+        b'"metadata": {"signature_def": {\n "signature_def": {\n  "')
+    assert answer.endswith(b"\n }\n}\n}\n}\n")
     assert metadata["model_spec"] == {
         "name": "chorales", "version": "1", "signature_name": ""}
     signatures = metadata["metadata"]["signature_def"]["signature_def"]
@@ -93,8 +115,10 @@ def test_rows_2_57_metadata(call) -> None:
     ("GET", "/v1/models/nope/metadata", 404, "Servable not found for request: Latest(nope)"),
     ("GET", "/v1/models/chorales/labels/zzz/metadata", 400,
      "Unrecognized servable version label: zzz"),
+    ("GET", "/v1/models/chorales/labels/a%20%C3%A9/metadata", 400,
+     "Unrecognized servable version label: a \u00e9"),
 ])
-def test_rows_3_5_6_7_8_54_55_routes_that_lead_nowhere(call, verb, path, status, text) -> None:
+def test_rows_3_4_5_6_7_8_54_55_routes_that_lead_nowhere(call, verb, path, status, text) -> None:
     assert call(verb, path)[::2] == (status, error(text))
 
 

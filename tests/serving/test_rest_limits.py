@@ -121,6 +121,16 @@ def test_dots_and_slashes_make_no_route(stub, path) -> None:
     assert (status, json.loads(body)["error"]) == (400, f"Malformed request: GET {path}")
 
 
+def test_an_answer_s_packets_do_not_wait_for_each_other(stub) -> None:
+    with stub.connect() as connection:
+        connection.sendall(STATUS)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        accepted, = [protocol.transport.get_extra_info("socket")
+                     for protocol in stub.server.server_state.connections
+                     if protocol.client == connection.getsockname()]
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_client_that_drips_a_request_is_cut() -> None:
     with rest_stub(rest_api_client_timeout_seconds=0.4) as stub:
         heads = [b"", b"GET /v1/mod", STATUS + b"GET ",
