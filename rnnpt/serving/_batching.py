@@ -15,26 +15,24 @@ that are wrong get the error. Whoever sends a NaN stops nobody else's music.
 
 import asyncio
 import copy
+import functools
 import math
 import os
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from rnnpt.serving._batching_config import PARAMETERS_FILE, BatchingSettings, read_settings
 from rnnpt.serving._batching_mailbox import Mailbox
 from rnnpt.serving._batching_merge import count_rows, merge, split
-from rnnpt.serving._batching_queue import BatchQueue, Task
+from rnnpt.serving._batching_queue import Task
+from rnnpt.serving._batching_threads import BatchThreads, Observe
 from rnnpt.serving._option import ServerOptions
 from rnnpt.serving._servable import Feeds, Run
-from rnnpt.serving.error import InvalidArgument, ResourceExhausted, Unavailable
-
-Observe = Callable[[str, float], None]
+from rnnpt.serving.error import InvalidArgument, ResourceExhausted
 
 
 class Batching:
@@ -99,7 +97,7 @@ class Batcher:
         threads: Where they run.
     """
 
-    def __init__(self, run: Run, settings: BatchingSettings, threads: "BatchThreads"):
+    def __init__(self, run: Run, settings: BatchingSettings, threads: BatchThreads):
         self._run = run
         self.settings = settings
         self._threads = threads
@@ -172,7 +170,8 @@ class Batcher:
         shapes = (value.ndim if self.settings.pad_variable_length_inputs else value.shape[1:]
                   for value in inputs)
         key = (tuple(name for name, _ in feeds), tuple(fetches), *shapes)
-        self._threads.add(self, key, task)
+        self._threads.add(
+            (self, key), self.settings, functools.partial(self.process, key), task)
         return task.outputs
 
     def process(self, key: tuple, tasks: Sequence[Task]) -> None:
@@ -223,84 +222,3 @@ def _fail(tasks: Sequence[Task], error: BaseException) -> None:
     for task in tasks:
         # Each thread that waits raises one of its own: a traceback grows where it is raised.
         task.outputs.set_exception(copy.copy(error))
-
-
-class BatchThreads:
-    """The threads of all models of a server; they take turns over the queues.
-
-    Args:
-        num_threads: How many.
-        name: Their name.
-        observe: Told the name and how many seconds each task waited.
-    """
-
-    def __init__(self, num_threads: int, name: str, observe: Observe = lambda *_: None):
-        self._name = name
-        self._observe = observe
-        self._changed = threading.Condition()
-        # Those with tasks only, the one whose turn comes first in front.
-        self._queues: dict[tuple[Batcher, Any], BatchQueue] = {}
-        self._is_closing = False
-        self._threads = [
-            threading.Thread(target=self._work, name=f"{name}-{index}", daemon=True)
-            for index in range(num_threads)]
-        for thread in self._threads:
-            thread.start()
-
-    def add(self, batcher: Batcher, key: tuple, task: Task) -> None:
-        """Puts a task into its queue.
-
-        Args:
-            batcher: Whose it is.
-            key: What it has in common with those that it may be merged with.
-            task: The task.
-
-        Raises:
-            ServingError: If it has too many rows or there is no room.
-        """
-        with self._changed:
-            if self._is_closing:
-                raise Unavailable("the server stops; ask another one")
-            place = (batcher, key)
-            queue = self._queues.get(place) or BatchQueue(batcher.settings)
-            queue.add(task)
-            self._queues[place] = queue
-            self._changed.notify()
-
-    def _work(self) -> None:
-        while True:
-            taken = self._take()
-            if taken is None:
-                return
-            (batcher, key), tasks = taken
-            tasks = [task for task in tasks if task.outputs.set_running_or_notify_cancel()]
-            now = time.monotonic()
-            for task in tasks:
-                self._observe(self._name, now - task.since)
-            batcher.process(key, tasks)
-
-    def _take(self) -> tuple[tuple[Batcher, Any], list[Task]] | None:
-        """Waits for a batch; None if none will come."""
-        with self._changed:
-            while True:
-                dues = {place: queue.due() for place, queue in self._queues.items()}
-                now = math.inf if self._is_closing else time.monotonic()
-                place = next((place for place, due in dues.items() if due <= now), None)
-                if place is not None:
-                    queue = self._queues.pop(place)
-                    tasks = queue.take()
-                    if queue.due() < math.inf:
-                        # At the end, so that the others have their turn first.
-                        self._queues[place] = queue
-                    return place, tasks
-                if self._is_closing:
-                    return None
-                self._changed.wait(min(dues.values()) - now if dues else None)
-
-    def close(self) -> None:
-        """Runs what waits, then ends the threads; new tasks are refused."""
-        with self._changed:
-            self._is_closing = True
-            self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()

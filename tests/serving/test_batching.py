@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from rnnpt import export, models
-from rnnpt.serving._batching import Batcher, Batching, BatchThreads
+from rnnpt.serving._batching import Batcher, Batching
 from rnnpt.serving._batching_config import BatchingSettings, read_settings
+from rnnpt.serving._batching_threads import BatchThreads
 from rnnpt.serving._rest import STATUS_OF
 from rnnpt.serving._servable import Servable
-from rnnpt.serving._warmup import load_servable
 from rnnpt.serving.client import Client
 from rnnpt.serving.error import (
     DeadlineExceeded,
@@ -32,7 +32,7 @@ from rnnpt.serving.server import ModelServer, ServerOptions, StartError
 from tests.export.conftest import INPUTS
 from tests.export.conftest import NUM_VISIBLE as NUM_UNITS
 from tests.export.conftest import Exported, make_inputs
-from tests.serving.tiny_model import MAX_STEPS, NUM_VISIBLE
+from tests.serving.tiny_model import NUM_VISIBLE
 
 # Nothing is run until a batch is full: which requests meet is up to the test.
 FOR_EVER = 3600 * 10**6
@@ -493,6 +493,21 @@ def test_who_gave_up_in_the_queue_is_not_run(model, make_batcher) -> None:
     assert [call.tolist() for call in model.calls] == [[[1]]]
 
 
+def test_an_event_loop_that_is_gone_harms_nobody(model, make_batcher, caplog) -> None:
+    batcher = make_batcher()
+    model.may_run.clear()
+
+    async def give_up() -> None:
+        lost = asyncio.create_task(batcher.run_async([("x", np.zeros((1, 1)))], ["y"]))
+        await asyncio.to_thread(model.is_busy.wait, 20)
+        lost.cancel()
+
+    asyncio.run(give_up())
+    model.may_run.set()
+    answer = asyncio.run(batcher.run_async([("x", np.ones((1, 1)))], ["y"]))
+    assert answer[0].tolist() == [[2]] and not caplog.records
+
+
 @pytest.fixture(scope="module")
 def nade_servable(tmp_path_factory: pytest.TempPathFactory) -> Servable:
     """A small RNN-NADE, exported as users do: its draws take a seed a row."""
@@ -624,81 +639,3 @@ def test_rows_72_74_reach_a_client(batched_server, inputs: object, words: str) -
     response = connection.getresponse()
     assert (response.status, json.loads(response.read())) == (400, {"error": words})
     connection.close()
-
-
-@pytest.fixture(scope="module")
-def tiny_servable(tiny_model: pathlib.Path) -> Servable:
-    return load_servable(tiny_model / "1", 1, ServerOptions())
-
-
-def generate_inputs(num_steps: int) -> dict[str, np.ndarray]:
-    return {
-        "state": np.zeros((1, 3), np.float32), "length": np.ones(1, np.int32),
-        "frames": np.zeros((1, 1, NUM_VISIBLE), np.float32),
-        "num_steps": np.full(1, num_steps, np.int32), "seed": np.zeros((1, 2), np.int32),
-        "temperature": np.ones(1, np.float32)}
-
-
-def test_row_39_a_run_whose_time_is_over_ends_and_harms_nobody(tiny_servable) -> None:
-    def run(feeds, fetches):
-        return tiny_servable.run(feeds, fetches, timeout_s=0.05)
-
-    before = ask(tiny_servable.run, tiny_servable, "generate", generate_inputs(MAX_STEPS))
-    for _ in range(3):
-        with pytest.raises(DeadlineExceeded, match="Timed out waiting for notification"):
-            ask(run, tiny_servable, "generate", generate_inputs(1_000_000))
-        after = ask(tiny_servable.run, tiny_servable, "generate", generate_inputs(MAX_STEPS))
-        np.testing.assert_array_equal(after["frames"], before["frames"])
-
-
-@pytest.mark.parametrize("timeout_s", [0.0, -1.0])
-def test_row_39_no_time_is_no_run(tiny_servable, timeout_s: float) -> None:
-    with pytest.raises(DeadlineExceeded, match="Timed out waiting for notification"):
-        tiny_servable.run([], [], timeout_s)
-
-
-def test_a_run_with_time_enough_is_as_any(tiny_servable) -> None:
-    session = tiny_servable.signatures["start"].inputs["session"].name
-    state = tiny_servable.signatures["start"].outputs["state"].name
-    feeds = [(session, np.zeros(2, np.int32))]
-    [timed] = tiny_servable.run(feeds, [state], timeout_s=60)
-    np.testing.assert_array_equal(timed, tiny_servable.run(feeds, [state])[0])
-
-
-def test_outputs_come_in_the_order_that_is_asked_for(tiny_servable) -> None:
-    signature = tiny_servable.signatures["generate"]
-    feeds = [(signature.inputs[key].name, value) for key, value in generate_inputs(4).items()]
-    names = {alias: info.name for alias, info in signature.outputs.items()}
-    frames, length = tiny_servable.run(feeds, [names["frames"], names["length"]])
-    assert frames.shape == (1, 4, NUM_VISIBLE) and length.tolist() == [4]
-    [state, again] = tiny_servable.run(feeds, [names["state"], names["length"]])
-    assert state.shape == (1, 3) and again.tolist() == [4]
-
-
-def test_a_tensor_that_is_not_there_is_told(tiny_servable) -> None:
-    with pytest.raises(InvalidArgument, match="Tensor :0, specified in either feed_devices or "
-                                              "fetch_devices was not found in the Graph"):
-        tiny_servable.run([], [""])
-
-
-def test_a_run_that_is_not_batched_leaves_the_event_loop(tiny_servable) -> None:
-    session = tiny_servable.signatures["start"].inputs["session"].name
-    state = tiny_servable.signatures["start"].outputs["state"].name
-    with ThreadPoolExecutor(1) as executor:
-        [value] = asyncio.run(tiny_servable.run_async(
-            [(session, np.zeros(1, np.int32))], [state], None, executor))
-    assert value.tolist() == [[0.5, 0.25, -0.5]]
-
-
-@pytest.mark.parametrize(("flags", "intra", "inter"), [
-    ({}, 0, 0),
-    ({"tensorflow_session_parallelism": 3}, 3, 3),
-    ({"tensorflow_intra_op_parallelism": 2, "tensorflow_session_parallelism": 3}, 2, 0),
-    ({"tensorflow_intra_op_parallelism": 2, "tensorflow_inter_op_parallelism": 1}, 2, 1),
-])
-def test_the_flags_give_tensorflow_its_threads(
-    tiny_model, flags: dict, intra: int, inter: int
-) -> None:
-    config = Servable(tiny_model / "1", 1, ServerOptions(**flags))._session._config
-    assert (config.intra_op_parallelism_threads, config.inter_op_parallelism_threads) == (
-        intra, inter)
