@@ -147,20 +147,23 @@ def route(verb: str, path: str, origin: str = "") -> Call | Answer:
     return Call(spec, (match["method"] or "").lower())
 
 
-def run_call(manager: ModelManager, call: Call, body: bytes) -> Answer:
+def run_call(
+    manager: ModelManager, call: Call, body: bytes, ends_at: float | None = None
+) -> Answer:
     """Does what a request asks for.
 
     Args:
         manager: The models.
         call: What it asks for.
         body: The request's body.
+        ends_at: When its time is over, on the monotonic clock; None for never.
 
     Returns:
         The answer; errors are answers too.
     """
     try:
         if call.method == "predict":
-            return Answer(200, _predict_json(manager, call.spec, body))
+            return Answer(200, _predict_json(manager, call.spec, body, ends_at))
         if call.method in ("classify", "regress"):
             call.spec.signature_name = check_examples(body)
             kind = {"classify": "classification", "regress": "regression"}[call.method]
@@ -199,7 +202,9 @@ def answer_page(status: int) -> Answer:
     return Answer(status, error_page(status), "text/html", closes=True, is_api=False)
 
 
-def _predict_json(manager: ModelManager, spec: model_pb2.ModelSpec, body: bytes) -> str:
+def _predict_json(
+    manager: ModelManager, spec: model_pb2.ModelSpec, body: bytes, ends_at: float | None
+) -> str:
     request = predict_pb2.PredictRequest(model_spec=spec)
 
     def find_inputs(signature_name: str) -> dict:
@@ -212,7 +217,7 @@ def _predict_json(manager: ModelManager, spec: model_pb2.ModelSpec, body: bytes)
         return dict(signature.inputs)
 
     is_row = fill_request(body, request, find_inputs)
-    return format_response(_predict.predict(manager, request).outputs, is_row)
+    return format_response(_predict.predict(manager, request, ends_at).outputs, is_row)
 
 
 def _to_json(message: Message) -> str:

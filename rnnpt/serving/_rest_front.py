@@ -107,7 +107,8 @@ class _Front:
     async def _run(self, call: Call, body: bytes, is_packed: bool) -> Answer:
         try:
             future = asyncio.get_running_loop().run_in_executor(
-                self._executor, _unpack_and_run, self._manager, call, body, is_packed)
+                self._executor, _unpack_and_run, self._manager, call, body, is_packed,
+                time.monotonic() + self._timeout_s)
             # One that still waits for a thread when its time is over is taken from the queue.
             return await asyncio.wait_for(future, self._timeout_s)
         except TimeoutError:
@@ -143,8 +144,10 @@ def _raw_path(scope: dict) -> str:
     return f"{path}?{query}" if query else path
 
 
-def _unpack_and_run(manager: ModelManager, call: Call, body: bytes, is_packed: bool) -> Answer:
-    return run_call(manager, call, _unpack(body) if is_packed else body)
+def _unpack_and_run(
+    manager: ModelManager, call: Call, body: bytes, is_packed: bool, ends_at: float
+) -> Answer:
+    return run_call(manager, call, _unpack(body) if is_packed else body, ends_at)
 
 
 def _unpack(body: bytes) -> bytes:

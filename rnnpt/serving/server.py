@@ -56,13 +56,13 @@ class ModelServer:
         self.model_name = model_name
         self.model_base_path = Path(model_base_path)
         self._options = options
+        self._manager = ModelManager(options, self._load)
         try:
-            self._batching = Batching(options)
+            self._batching = Batching(options, self._manager.metrics.add_queuing)
         except ServingError as error:
             raise StartError(
                 "batching_parameters_file must hold BatchingParameters, got "
                 f"{options.batching_parameters_file} ({error}); mend it") from None
-        self._manager = ModelManager(options, self._load)
         num_threads = options.grpc_max_threads or 4 * (os.cpu_count() or 1)
         self._executor = BoundedExecutor(num_threads, options.max_waiting_requests)
         self._listener: Listener | None = None

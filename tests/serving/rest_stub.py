@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import http.client
+import pathlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -38,7 +39,9 @@ class StubManager:
             assert self.release.wait(30)
         elif name != "m":
             raise NotFound(f"Could not find any versions of model {name}")
-        return [Version(2, "END", NotFound('gone <"b">')), Version(1, "AVAILABLE")]
+        folder = pathlib.Path("unused")
+        return [Version(2, folder, "END", NotFound('gone <"b">')),
+                Version(1, folder, "AVAILABLE")]
 
 
 class RestStub:

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import classification_pb2, predict_pb2, prediction_service_pb2_grpc
 
+from rnnpt.serving import _rest
 from rnnpt.serving._metrics import MAX_UNKNOWN_LABEL_SETS, OTHER, Metrics
 from rnnpt.serving._monitoring import metrics_path
 from rnnpt.serving.client import Client
@@ -50,11 +51,11 @@ def test_a_file_that_is_no_config_is_refused(tmp_path, text) -> None:
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path, tiny_model) -> None:
-    with pytest.raises(NotFound, match="^monitoring_config_file must be a file that can be read, "
-                                       "got '/nowhere/m.config' .*; pass another$"):
+    with pytest.raises(NotFound, match="^/nowhere/m.config; No such file or directory$"):
         metrics_path("/nowhere/m.config")
     options = ServerOptions(monitoring_config_file="/nowhere/m.config")
-    with pytest.raises(StartError, match="^monitoring_config_file must be .*'/nowhere/m.config'"):
+    with pytest.raises(StartError, match="^monitoring_config_file must hold a MonitoringConfig, "
+                                         "got /nowhere/m.config .*; mend it$"):
         with ModelServer("chorales", tiny_model, port=0, rest_api_port=0, options=options):
             pass
 
@@ -189,6 +190,31 @@ def test_rows_76_78_both_fronts_runs_and_warm_up_are_counted(tiny_model, tmp_pat
     path = tmp_path / "chorales" / "1"
     assert values(page, "model_warmup_latency_count") == {f'model_path="{path}",status="OK"': "1"}
     assert all(LINE.fullmatch(line) for line in page.splitlines())
+
+
+def test_row_78_waits_for_a_batch_are_timed_by_the_servers_metrics(tiny_model) -> None:
+    options = ServerOptions(enable_batching=True, stop_grace_seconds=1)
+    with ModelServer(
+            "chorales", tiny_model, port=0, rest_api_port=0, options=options) as server:
+        with Client(f"127.0.0.1:{server.port}") as client:
+            client.start()
+        page = server._manager.metrics.page()
+    count = values(page, "batching_session:queuing_latency_count")
+    assert sum(float(number) for number in count.values()) == 1
+
+
+def test_row_39_a_rest_request_hands_its_time_to_the_model(monkeypatch) -> None:
+    ends = []
+
+    def predict(manager, request, ends_at):
+        ends.append(ends_at)
+        raise NotFound("enough")
+
+    monkeypatch.setattr(_rest._predict, "predict", predict)
+    monkeypatch.setattr(_rest, "fill_request", lambda *_: True)
+    call = _rest.route("POST", "/v1/models/m:predict", "")
+    assert _rest.run_call(None, call, b"{}", 5.0).status == 404
+    assert ends == [5.0]
 
 
 def test_row_79_names_that_are_no_models_share_few_labels() -> None:

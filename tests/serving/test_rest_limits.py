@@ -11,13 +11,12 @@ import threading
 import time
 import weakref
 
-import grpc
 import pytest
-from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 from rnnpt.serving import _rest_front
 from rnnpt.serving._bounded_executor import BoundedExecutor
 from rnnpt.serving._html import error_page
+from rnnpt.serving.client import Client, Retry
 from rnnpt.serving.error import Unavailable
 from rnnpt.serving.server import ModelServer, ServerOptions
 from tests.serving.rest_stub import RestStub, read_all, rest_stub
@@ -235,19 +234,18 @@ def test_requests_beyond_the_queue_are_503() -> None:
 def test_calls_beyond_the_queue_are_unavailable_over_grpc(tiny_model) -> None:
     options = ServerOptions(grpc_max_threads=1, max_waiting_requests=1, stop_grace_seconds=1)
     with ModelServer("chorales", tiny_model, port=0, rest_api_port=0, options=options) as server:
-        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-            stub = model_service_pb2_grpc.ModelServiceStub(channel)
-            request = get_model_status_pb2.GetModelStatusRequest()
-            request.model_spec.name = "chorales"
+        with Client(f"127.0.0.1:{server.port}", retry=Retry(num_attempts=1)) as client:
+            client.metadata()
             busy = threading.Event()
             for _ in range(2):  # one runs, one waits
                 server._executor.submit(busy.wait)
-            with pytest.raises(grpc.RpcError, match="max_waiting_requests") as caught:
-                stub.GetModelStatus(request, timeout=20)
-            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-            busy.set()
-            wait_for(lambda: not server._executor._num_unfinished, "the queue is empty")
-            assert stub.GetModelStatus(request, timeout=20).model_version_status[0].version == 1
+            try:
+                with pytest.raises(Unavailable, match="max_waiting_requests"):
+                    client.start()
+            finally:
+                busy.set()
+            wait_for(lambda: not server._executor._num_unfinished, "both have ended")
+            assert client.start().shape == (1, 3)
 
 
 def test_row_15_a_request_whose_time_is_over_while_it_waits_never_runs() -> None:
