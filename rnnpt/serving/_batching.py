@@ -13,7 +13,6 @@ here a batch that is refused as INVALID_ARGUMENT is halved and run again, so tha
 that are wrong get the error. Whoever sends a NaN stops nobody else's music.
 """
 
-import asyncio
 import copy
 import functools
 import math
@@ -26,7 +25,6 @@ from pathlib import Path
 import numpy as np
 
 from rnnpt.serving._batching_config import PARAMETERS_FILE, BatchingSettings, read_settings
-from rnnpt.serving._batching_mailbox import Mailbox
 from rnnpt.serving._batching_merge import count_rows, merge, split
 from rnnpt.serving._batching_queue import Task
 from rnnpt.serving._batching_threads import BatchThreads, Observe
@@ -101,7 +99,6 @@ class Batcher:
         self._run = run
         self.settings = settings
         self._threads = threads
-        self._mailbox = Mailbox()
 
     def run(
         self, feeds: Feeds, fetches: Sequence[str], timeout_s: float | None = None
@@ -121,30 +118,6 @@ class Batcher:
                 refuses it.
         """
         return self.submit(feeds, fetches, timeout_s).result()
-
-    async def run_async(
-        self, feeds: Feeds, fetches: Sequence[str], timeout_s: float | None = None
-    ) -> list[np.ndarray]:
-        """Runs a request together with others while the event loop does other things.
-
-        Args:
-            feeds: Names of tensors with their values.
-            fetches: Names of the tensors to compute.
-            timeout_s: How long the caller will wait.
-
-        Returns:
-            Their values.
-
-        Raises:
-            ServingError: As `run` does.
-        """
-        answer = self.submit(feeds, fetches, timeout_s)
-        try:
-            return await self._mailbox.wait(answer)
-        except asyncio.CancelledError:
-            # Whoever gave up is not run, if there is time to see it.
-            answer.cancel()
-            raise
 
     def submit(
         self, feeds: Feeds, fetches: Sequence[str], timeout_s: float | None = None

@@ -5,12 +5,10 @@ Serving's own path, gives the runtime's own error texts, and releases Python's i
 while it runs.
 """
 
-import asyncio
 import functools
 import math
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,11 +42,6 @@ class Runner(Protocol):
         self, feeds: Feeds, fetches: Sequence[str], timeout_s: float | None
     ) -> list[np.ndarray]:
         """Runs a request and waits for its answer."""
-
-    async def run_async(
-        self, feeds: Feeds, fetches: Sequence[str], timeout_s: float | None
-    ) -> list[np.ndarray]:
-        """Runs a request while the event loop does other things."""
 
 
 class Servable:
@@ -113,31 +106,6 @@ class Servable:
         if self._runner is not None:
             return self._runner.run(feeds, fetches, timeout_s)
         return self._run_alone(feeds, fetches, timeout_s)
-
-    async def run_async(
-        self, feeds: Feeds, fetches: Sequence[str], timeout_s: float | None, executor: Executor
-    ) -> list[np.ndarray]:
-        """Runs a part of the graph while the event loop does other things.
-
-        A request that is batched needs no thread while it waits, which is most of what a thread a
-        request costs.
-
-        Args:
-            feeds: Names of tensors with their values.
-            fetches: Names of the tensors to compute.
-            timeout_s: How long it may take; None for ever.
-            executor: Where it runs if requests are not batched.
-
-        Returns:
-            Their values.
-
-        Raises:
-            ServingError: As `run` does.
-        """
-        if self._runner is not None:
-            return await self._runner.run_async(feeds, fetches, timeout_s)
-        return await asyncio.get_running_loop().run_in_executor(
-            executor, self._run_alone, feeds, fetches, timeout_s)
 
     def _run_alone(
         self, feeds: Feeds, fetches: Sequence[str], timeout_s: float | None

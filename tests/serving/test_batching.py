@@ -1,6 +1,5 @@
 """Batching by parameters: what is merged, what is refused, and that an answer is a row's own."""
 
-import asyncio
 import http.client
 import json
 import pathlib
@@ -457,55 +456,6 @@ def test_the_wait_is_told(model) -> None:
     Batcher(model.run, BatchingSettings(), threads).run([("x", np.zeros((1, 1)))], ["y"])
     threads.close()
     assert [name for name, _ in told] == ["mine"] and 0 <= told[0][1] < 20
-
-
-def test_requests_of_an_event_loop_are_merged_too(model, make_batcher) -> None:
-    batcher = make_batcher(max_batch_size=50, batch_timeout_micros=FOR_EVER)
-
-    async def ask() -> list:
-        return await asyncio.gather(*(
-            batcher.run_async([("x", np.full((1, 1), value))], ["y"]) for value in range(50)))
-
-    assert [answer[0].item() for answer in asyncio.run(ask())] == list(range(0, 100, 2))
-    assert model.sizes() == [50]
-
-
-def test_errors_reach_an_event_loop(model, make_batcher) -> None:
-    def refuse(x: np.ndarray) -> np.ndarray:
-        raise InvalidArgument("no")
-
-    model.answer = refuse
-    with pytest.raises(InvalidArgument, match="no"):
-        asyncio.run(make_batcher().run_async([("x", np.zeros((1, 1)))], ["y"]))
-
-
-def test_who_gave_up_in_the_queue_is_not_run(model, make_batcher) -> None:
-    batcher = make_batcher(max_batch_size=2, batch_timeout_micros=FOR_EVER)
-
-    async def ask() -> list:
-        lost = asyncio.create_task(batcher.run_async([("x", np.zeros((1, 1)))], ["y"]))
-        await asyncio.sleep(0)
-        lost.cancel()
-        await asyncio.gather(lost, return_exceptions=True)
-        return await batcher.run_async([("x", np.ones((1, 1)))], ["y"])
-
-    assert asyncio.run(ask())[0].tolist() == [[2]]
-    assert [call.tolist() for call in model.calls] == [[[1]]]
-
-
-def test_an_event_loop_that_is_gone_harms_nobody(model, make_batcher, caplog) -> None:
-    batcher = make_batcher()
-    model.may_run.clear()
-
-    async def give_up() -> None:
-        lost = asyncio.create_task(batcher.run_async([("x", np.zeros((1, 1)))], ["y"]))
-        await asyncio.to_thread(model.is_busy.wait, 20)
-        lost.cancel()
-
-    asyncio.run(give_up())
-    model.may_run.set()
-    answer = asyncio.run(batcher.run_async([("x", np.ones((1, 1)))], ["y"]))
-    assert answer[0].tolist() == [[2]] and not caplog.records
 
 
 @pytest.fixture(scope="module")

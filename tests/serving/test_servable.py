@@ -1,8 +1,6 @@
 """A model in memory: its runs, their time limits, its threads."""
 
-import asyncio
 import pathlib
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -72,15 +70,6 @@ def test_a_tensor_that_is_not_there_is_told(tiny_servable) -> None:
     with pytest.raises(InvalidArgument, match="Tensor :0, specified in either feed_devices or "
                                               "fetch_devices was not found in the Graph"):
         tiny_servable.run([], [""])
-
-
-def test_a_run_that_is_not_batched_leaves_the_event_loop(tiny_servable) -> None:
-    session = tiny_servable.signatures["start"].inputs["session"].name
-    state = tiny_servable.signatures["start"].outputs["state"].name
-    with ThreadPoolExecutor(1) as executor:
-        [value] = asyncio.run(tiny_servable.run_async(
-            [(session, np.zeros(1, np.int32))], [state], None, executor))
-    assert value.tolist() == [[0.5, 0.25, -0.5]]
 
 
 @pytest.mark.parametrize(("flags", "intra", "inter"), [
