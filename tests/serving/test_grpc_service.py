@@ -26,6 +26,7 @@ from rnnpt.serving._grpc_front import channel_arguments
 from rnnpt.serving.error import DeadlineExceeded
 from rnnpt.serving.server import ModelServer, ServerOptions, StartError
 from tests.serving.certificate import make_certificate
+from tests.serving.fuzz import valid_protos
 
 NOW = {"file_system_poll_wait_seconds": 0.05, "max_num_load_retries": 0, "stop_grace_seconds": 1}
 
@@ -54,6 +55,21 @@ def code_and_text(call, *arguments, **keywords) -> tuple[str, str]:
     with pytest.raises(grpc.RpcError) as caught:
         call(*arguments, timeout=20, **keywords)
     return caught.value.code().name, caught.value.details()
+
+
+@pytest.mark.parametrize("data", valid_protos())
+def test_the_official_stub_drives_every_signature(server, tiny_model, data) -> None:
+    request = predict_pb2.PredictRequest.FromString(data)
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        outputs = stub.Predict(request, timeout=20).outputs
+    signature = tf.saved_model.load(str(tiny_model / "1")).signatures[
+        request.model_spec.signature_name]
+    expected = signature(**{name: tf.make_ndarray(proto)
+                            for name, proto in request.inputs.items()})
+    assert set(outputs) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(tf.make_ndarray(outputs[name]), value, rtol=1e-5, atol=1e-6)
 
 
 def test_row_39_a_request_whose_time_is_over_does_not_run(server) -> None:
