@@ -45,11 +45,12 @@ class Signatures:
         """The signatures, ready to be saved.
 
         Returns:
-            Name -> `tf.function`.
+            Name -> concrete function; a `tf.function` would be traced when it is saved and once
+            more when it is called.
         """
         return {
-            name: tf.function(
-                getattr(self, name), input_signature=[self.specs[key] for key in inputs])
+            name: tf.function(getattr(self, name)).get_concrete_function(
+                *(self.specs[key] for key in inputs))
             for name, inputs in INPUTS.items()}
 
     def serving_default(self, frames: tf.Tensor, length: tf.Tensor) -> Outputs:
