@@ -31,6 +31,7 @@ from serving_process import METHOD, ROOT, Server, serve
 
 # The generators of broken requests and files are those of the tests.
 sys.path.insert(0, str(ROOT))
+NUM_HIDDEN = 20
 QUICK = ["--file_system_poll_wait_seconds=0.2", "--max_num_load_retries=0"]
 
 
@@ -55,7 +56,7 @@ def make_model(base_path: Path) -> None:
         base_path: Folder of the versions.
     """
     code = ("import sys; from rnnpt import export, models\n"
-            "model = models.RNN(num_hidden=20); model.build_for(num_visible=88)\n"
+            f"model = models.RNN(num_hidden={NUM_HIDDEN}); model.build_for(num_visible=88)\n"
             "export.save(model, sys.argv[1])")
     subprocess.run([sys.executable, "-c", code, str(base_path / "1")], check=True, env={
         **os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"})
@@ -230,6 +231,7 @@ def fill_disk(base_path: Path, scale: float) -> Iterator[Outcome]:
         finally:
             subprocess.run(["umount", folder], check=True)
     last = ran.stderr.strip().splitlines()[-1] if ran.stderr.strip() else "nothing"
+    last = last.replace(folder, "DISK")
     yield Outcome("a disk full during an export", f"exit {ran.returncode}, `{last[:160]}`; left "
                   f"behind: {', '.join(left) or 'nothing'}",
                   ran.returncode != 0 and left in ([], ["m"]))
@@ -326,7 +328,7 @@ def fuzz_rest(base_path: Path, scale: float) -> Iterator[Outcome]:
     wrong = []
     with serve(base_path, QUICK) as server:
         before = server.memory_mb()
-        for body in itertools.islice(mutated_bodies(0), count):
+        for body in itertools.islice(mutated_bodies(0, NUM_HIDDEN), count):
             status, _ = post(server, body)
             statuses[status] += 1
             if status == 200 and not is_json(body):
@@ -362,7 +364,8 @@ def fuzz_grpc(base_path: Path, scale: float) -> Iterator[Outcome]:
             f"127.0.0.1:{server.port}") as channel:
         before = server.memory_mb()
         call = channel.unary_unary(METHOD, lambda data: data, lambda data: data)
-        for data in itertools.islice(random_protos(0), count):
+        for data in itertools.islice(
+                random_protos(0, NUM_HIDDEN, "model"), count):
             try:
                 call(data, timeout=60)
                 codes["OK"] += 1
