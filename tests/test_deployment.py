@@ -6,10 +6,11 @@ import pathlib
 import re
 
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
-from google.protobuf import wrappers_pb2 as wrappers
+from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from rnnpt.serving._batching_config import BatchingParameters
+from rnnpt.serving._monitoring import metrics_path
 from rnnpt.serving.server import ServerOptions
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -137,38 +138,9 @@ def test_models_config_serves_the_baked_model():
     assert model.model_version_policy.latest.num_versions == 2
 
 
-def message_class(name: str, fields: list[tuple[str, str, bool]]) -> type:
-    """A message whose fields are (name, type, whether repeated), for formats without a package."""
-    kinds = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name=f"{name}.proto", package="t", syntax="proto3")
-    file.dependency.append("google/protobuf/wrappers.proto")
-    message = file.message_type.add(name=name)
-    scalars = {"bool": kinds.TYPE_BOOL, "string": kinds.TYPE_STRING, "int64": kinds.TYPE_INT64}
-    for number, (field, kind, is_repeated) in enumerate(fields, start=1):
-        message.field.add(
-            name=field,
-            number=number,
-            label=kinds.LABEL_REPEATED if is_repeated else kinds.LABEL_OPTIONAL,
-            type=scalars.get(kind, kinds.TYPE_MESSAGE),
-            type_name=None if kind in scalars else f".google.protobuf.{kind}",
-        )
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(wrappers.DESCRIPTOR.serialized_pb)
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"t.{name}"))
-
-
 def test_batching_config_ends_its_sizes_with_the_largest_batch():
-    # Source: BatchingParameters of tensorflow/serving's session_bundle_config.proto.
-    counts = [
-        "max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads",
-    ]  # fmt: skip
-    parameters = message_class(
-        "BatchingParameters",
-        [(name, "Int64Value", False) for name in counts]
-        + [("allowed_batch_sizes", "int64", True), ("pad_variable_length_inputs", "bool", False)],
-    )
-    config = text_format.Parse((ROOT / "serving" / "batching.config").read_text(), parameters())
+    text = (ROOT / "serving" / "batching.config").read_text()
+    config = text_format.Parse(text, BatchingParameters())
     sizes = list(config.allowed_batch_sizes)
     assert sizes == sorted(set(sizes)) and sizes[-1] == config.max_batch_size.value
 
@@ -178,6 +150,5 @@ def test_batching_is_off_in_the_image():
 
 
 def test_monitoring_config_switches_prometheus_on():
-    text = (ROOT / "serving" / "monitoring.config").read_text()
-    pattern = r'prometheus_config \{\s*enable: true\s*path: "(/[\w/]+)"\s*\}\s*'
-    assert re.fullmatch(pattern, re.sub(r"#.*\n", "", text))
+    path = metrics_path(str(ROOT / "serving" / "monitoring.config"))
+    assert path is not None and re.fullmatch(r"(/\w+)+", path)

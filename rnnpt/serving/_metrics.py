@@ -1,7 +1,7 @@
 """Counts and times of a server, under TensorFlow Serving's names, as text for Prometheus.
 
-The client library of Prometheus cannot write these names' form (they begin with a colon and come
-without help texts), and this is all that is needed of it.
+Prometheus' own library for Python ends counters in "_total" and writes help texts, as TensorFlow
+Serving does not, and this page is all that would be needed of it.
 """
 
 import asyncio
