@@ -8,15 +8,18 @@ ratios can be read on a machine that does other things too:
   as many bytes, which is what the way costs without a server;
 - one `generate` of 128 steps at a time, alone and over gRPC;
 - sessions that ask for 8 frames a second each: how many frames come later than 50 ms after they
-  were due. A session asks again when it has its answer, and what it is behind counts. Their states
-  are fixed, for the players must be cheap: they share the cores with the server;
+  were due. They ask what `Session.step` asks, `draw`, which computes no more than is wanted; or
+  `step` itself, which computes probabilities too (`--load step`). A session asks
+  again when it has its answer, and what it is behind counts. Their states are fixed, for the
+  players must be cheap: they share the cores with the server. An echo of as many bytes tells what
+  of it is the way there and back;
 - the server's memory before and after many requests.
 
     python benchmarks/serving.py [--seconds 10] [--requests 100000] [--models rnn_rbm] [--smoke]
 
-The sessions meet the server twice: with a thread a request, and in batches of whatever waits
-(`--enable_batching` with `num_batch_threads`, one unless told, and no time-out), for which as many
-requests as there are sessions must be let in (`--grpc_max_threads`).
+The sessions meet the server three times: with a thread a request, in batches of whatever waits
+(`--enable_batching` with `num_batch_threads`, one unless told, and no time-out), and in batches
+that wait 10 ms for company, which are fewer and larger.
 """
 
 import argparse
@@ -60,7 +63,7 @@ def make_inputs(version: Path, signature: str, seed: int) -> dict[str, np.ndarra
 
     Args:
         version: The version's folder.
-        signature: "step" or "generate".
+        signature: "step", "draw" or "generate".
         seed: Of the frame and of the draws.
 
     Returns:
@@ -71,6 +74,8 @@ def make_inputs(version: Path, signature: str, seed: int) -> dict[str, np.ndarra
     frame = (random.random((1, NUM_VISIBLE)) < 0.05).astype(np.float32)
     inputs = {"state": np.zeros((1, metadata["state_size"]), np.float32),
               "seed": np.array([[seed, 1]], np.int32), "temperature": np.ones(1, np.float32)}
+    if signature == "draw":
+        return inputs
     if signature == "step":
         return {"frame": frame, **inputs}
     return {"frames": frame[np.newaxis], "length": np.ones(1, np.int32),
@@ -151,7 +156,7 @@ def compare_latencies(version: Path, signature: str, rounds: int, flags: list[st
         over_grpc = channel.unary_unary(process.METHOD)
         size = len(over_grpc(data))
         echo = stack.enter_context(process.worker(process.echo, size))
-        echo_channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{echo('port')}"))
+        echo_channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{echo('port')[0]}"))
         over_echo = echo_channel.unary_unary(process.METHOD)
         over_rest = stack.enter_context(rest_call(server.rest_api_port, signature, inputs))
         ways: dict[str, Callable[[int], list[float]]] = {
@@ -176,25 +181,25 @@ def compare_latencies(version: Path, signature: str, rounds: int, flags: list[st
 
 
 def play_together(
-    version: Path, name: str, flags: list[str], sessions: list[int], seconds: float
+    name: str, requests: list[bytes], port: int, cpu_s: Callable[[], float], sessions: list[int],
+    seconds: float,
 ) -> None:
     """Prints how late frames are when several sessions play.
 
     Args:
-        version: The version's folder.
         name: Of the way the server runs.
-        flags: The server's.
+        requests: What the sessions ask.
+        port: gRPC's.
+        cpu_s: The server's processor time so far.
         sessions: Numbers of sessions.
         seconds: How long each number plays.
     """
-    requests = [encode("step", make_inputs(version, "step", seed)) for seed in range(64)]
-    with process.serve(version.parent, flags) as server, \
-            process.worker(process.play_sessions, server.port) as play:
+    with process.worker(process.play_sessions, port) as play:
         # Each size of batch is slow when it is met first.
         for count in sessions:
             play((requests, count, 4 * count))
         for count in sessions:
-            before = server.cpu_s()
+            before = cpu_s()
             load: process.Load = play((requests, count, float(seconds)))
             num_answers = max(1, len(load.latencies))
             quantiles = (np.quantile(load.latencies, [0.5, 0.99]) * 1000
@@ -202,8 +207,35 @@ def play_together(
             print_row(
                 name, count, f"{100 * load.late_share():.2f}", load.num_errors,
                 *(f"{value:.1f}" for value in quantiles),
-                *(f"{1000 * cpu_s / num_answers:.2f}"
-                  for cpu_s in (server.cpu_s() - before, load.cpu_s)))
+                *(f"{1000 * each / num_answers:.2f}"
+                  for each in (cpu_s() - before, load.cpu_s)))
+
+
+def compare_loads(
+    version: Path, ways: dict[str, list[str]], sessions: list[int], seconds: float,
+    load: str = "draw",
+) -> None:
+    """Prints how late frames are, by each way the server runs and by an echo of as many bytes.
+
+    Args:
+        version: The version's folder.
+        ways: Name -> the server's flags.
+        sessions: Numbers of sessions.
+        seconds: How long each number plays.
+        load: What they ask: "draw" for a frame more, "step" for its probabilities too.
+    """
+    requests = [encode(load, make_inputs(version, load, seed)) for seed in range(64)]
+    size = 0
+    print(f"\n| {load}, {len(requests[0]):,} bytes there | sessions | late, % | failed | p50 ms | "
+          "p99 ms | server's CPU ms a frame | players' |\n|---|---|---|---|---|---|---|---|")
+    for name, flags in ways.items():
+        with process.serve(version.parent, flags) as server:
+            with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+                size = len(channel.unary_unary(process.METHOD)(requests[0]))
+            play_together(name, requests, server.port, server.cpu_s, sessions, seconds)
+    with process.worker(process.echo, size) as echo:
+        play_together("gRPC echo", requests, echo("port")[0], lambda: echo("time")[1], sessions,
+                      seconds)
 
 
 def watch_memory(version: Path, flags: list[str], num_requests: int) -> None:
@@ -227,23 +259,25 @@ def watch_memory(version: Path, flags: list[str], num_requests: int) -> None:
             print_row(f"{turn * tenth:,}", f"{server.memory_mb():.0f}", num_failed)
 
 
-def batching_flags(folder: Path, num_threads: int, max_sessions: int) -> list[str]:
-    """Writes the parameters and makes the flags of batches of whatever waits.
+def batching_flags(
+    folder: Path, num_threads: int, max_sessions: int, wait_ms: int = 0
+) -> list[str]:
+    """Writes the parameters and makes the flags of batches.
 
     Args:
         folder: Where the parameters go.
         num_threads: Threads that run batches.
-        max_sessions: Requests that may wait at once.
+        max_sessions: Rows of a batch.
+        wait_ms: Milliseconds that a request waits for company.
 
     Returns:
         The flags.
     """
-    file = folder / "batching.config"
+    file = folder / f"batching_{wait_ms}.config"
     file.write_text(f"max_batch_size {{ value: {max_sessions} }}\n"
-                    "batch_timeout_micros { value: 0 }\n"
+                    f"batch_timeout_micros {{ value: {1000 * wait_ms} }}\n"
                     f"num_batch_threads {{ value: {num_threads} }}\n")
-    return ["--enable_batching", f"--batching_parameters_file={file}",
-            f"--grpc_max_threads={max_sessions}"]
+    return ["--enable_batching", f"--batching_parameters_file={file}"]
 
 
 def main() -> None:
@@ -255,6 +289,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--batch_threads", type=int, default=1)
+    parser.add_argument("--load", choices=("draw", "step"), default="draw",
+                        help="what the sessions ask")
     parser.add_argument("--flags", nargs="*", default=[], help="of every server, as name=value")
     parser.add_argument("--exports", type=Path, help="keep the exports here, or take them")
     parser.add_argument("--smoke", action="store_true", help="in a toy size")
@@ -274,7 +310,9 @@ def run(args: Any, folder: Path) -> None:
         folder: For files that are thrown away.
     """
     common = [f"--{flag}" for flag in args.flags]
-    batches = [*batching_flags(folder, args.batch_threads, max(args.sessions)), *common]
+    batches, patient = (
+        [*batching_flags(folder, args.batch_threads, max(args.sessions), wait_ms), *common]
+        for wait_ms in (0, 10))
     for name in args.models:
         version = (args.exports or folder) / name / "1"
         if not version.exists():
@@ -282,10 +320,10 @@ def run(args: Any, folder: Path) -> None:
         print(f"\n## {name}")
         compare_latencies(version, "step", args.rounds, common)
         compare_latencies(version, "generate", max(1, args.rounds // 3), common)
-        print("\n| | sessions | late, % | failed | p50 ms | p99 ms | server's CPU ms a frame | "
-              "players' |\n|---|---|---|---|---|---|---|---|")
-        play_together(version, "a thread a request", common, args.sessions, args.seconds)
-        play_together(version, "batches of what waits", batches, args.sessions, args.seconds)
+        compare_loads(
+            version, {"a thread a request": common, "batches of what waits": batches,
+                      "batches, after 10 ms": patient},
+            args.sessions, args.seconds, args.load)
         watch_memory(version, batches, args.requests)
 
 

@@ -5,6 +5,7 @@ Nothing here imports TensorFlow before it is needed: the players share two cores
 
 import asyncio
 import contextlib
+import gc
 import multiprocessing
 import os
 import re
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
+import uvloop
 
 ROOT = Path(__file__).parents[1]
 METHOD = "/tensorflow.serving.PredictionService/Predict"
@@ -164,10 +166,11 @@ def echo(pipe: Any, size: int) -> None:
     """A gRPC server that answers everything with as many bytes as the model would.
 
     Args:
-        pipe: Asked for its port.
+        pipe: Asked for its port and its processor time so far.
         size: How many bytes.
     """
-    asyncio.run(_echo(pipe, bytes(size)))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_echo(pipe, bytes(size)))
 
 
 async def _echo(pipe: Any, answer: bytes) -> None:
@@ -184,7 +187,7 @@ async def _echo(pipe: Any, answer: bytes) -> None:
     await server.start()
     loop = asyncio.get_running_loop()
     while await loop.run_in_executor(None, pipe.recv) is not None:
-        pipe.send(port)
+        pipe.send((port, time.process_time()))
     await server.stop(0)
 
 
@@ -221,8 +224,11 @@ def play_sessions(pipe: Any, port: int) -> None:
         pipe: Where questions come from.
         port: gRPC's.
     """
+    # Players have a process each: they do not wait for this one's look for garbage.
+    gc.freeze()
     for question in iter(pipe.recv, None):
-        pipe.send(asyncio.run(_play(port, *question)))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            pipe.send(runner.run(_play(port, *question)))
 
 
 async def _play(port: int, requests: list[bytes], num_sessions: int, amount: float) -> Load:

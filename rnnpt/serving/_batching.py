@@ -38,7 +38,7 @@ class Batching:
 
     Args:
         options: The flags.
-        observe: Told the threads' name and how many seconds each request waited.
+        observe: Told the threads' name and how many seconds the requests of a batch waited.
 
     Raises:
         ServingError: If `batching_parameters_file` cannot be read or is wrong.
@@ -139,6 +139,9 @@ class Batcher:
         now = time.monotonic()
         deadline = math.inf if timeout_s is None else now + timeout_s
         task = Task(inputs, count_rows(inputs), now, deadline)
+        # A queue keeps what is cancelled until its turn, but not the request.
+        task.outputs.add_done_callback(
+            lambda outputs: inputs.clear() if outputs.cancelled() else None)
         # With padding the shapes need not be equal, only as many.
         shapes = (value.ndim if self.settings.pad_variable_length_inputs else value.shape[1:]
                   for value in inputs)
@@ -171,7 +174,7 @@ class Batcher:
             half = len(tasks) // 2
             self.process(key, tasks[:half])
             self.process(key, tasks[half:])
-        except BaseException as error:  # handed to the threads that wait
+        except BaseException as error:  # handed to those who wait
             _fail(tasks, error)
         else:
             for task, outputs in zip(tasks, answers, strict=True):
@@ -193,5 +196,5 @@ class Batcher:
 
 def _fail(tasks: Sequence[Task], error: BaseException) -> None:
     for task in tasks:
-        # Each thread that waits raises one of its own: a traceback grows where it is raised.
+        # Each who waits raises one of its own: a traceback grows where it is raised.
         task.outputs.set_exception(copy.copy(error))

@@ -9,7 +9,7 @@ from rnnpt.serving._batching_config import BatchingSettings
 from rnnpt.serving._batching_queue import BatchQueue, Task
 from rnnpt.serving.error import Unavailable
 
-Observe = Callable[[str, float], None]
+Observe = Callable[[str, Sequence[float]], None]
 Process = Callable[[Sequence[Task]], None]
 
 
@@ -19,7 +19,7 @@ class BatchThreads:
     Args:
         num_threads: How many.
         name: Their name.
-        observe: Told the name and how many seconds each task waited.
+        observe: Told the name and how many seconds the tasks of a batch waited.
     """
 
     def __init__(self, num_threads: int, name: str, observe: Observe = lambda *_: None):
@@ -53,9 +53,11 @@ class BatchThreads:
             if self._is_closing:
                 raise Unavailable("the server stops; ask another one")
             queue, _ = self._queues.get(place) or (BatchQueue(settings), process)
+            due = queue.due()
             queue.add(task)
             self._queues[place] = queue, process
-            self._changed.notify()
+            if queue.due() != due:
+                self._changed.notify()
 
     def _work(self) -> None:
         while True:
@@ -65,8 +67,7 @@ class BatchThreads:
             process, tasks = taken
             tasks = [task for task in tasks if task.outputs.set_running_or_notify_cancel()]
             now = time.monotonic()
-            for task in tasks:
-                self._observe(self._name, now - task.since)
+            self._observe(self._name, [now - task.since for task in tasks])
             process(tasks)
 
     def _take(self) -> tuple[Process, list[Task]] | None:
@@ -82,6 +83,8 @@ class BatchThreads:
                     if queue.due() < math.inf:
                         # At the end, so that the others have their turn first.
                         self._queues[place] = queue, process
+                    # Another thread looks after what is left.
+                    self._changed.notify()
                     return process, tasks
                 if self._is_closing:
                     return None

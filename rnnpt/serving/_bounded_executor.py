@@ -12,7 +12,8 @@ from rnnpt.serving.error import Unavailable
 class BoundedExecutor(ThreadPoolExecutor):
     """A `ThreadPoolExecutor` that takes only so many calls at once.
 
-    A call that is cancelled before its turn never runs, and gives its place back at once.
+    Those that `admit` lets in, which run elsewhere, are among them. A call that is cancelled before
+    its turn never runs, and gives its place back at once.
 
     Args:
         num_threads: Threads.
@@ -41,24 +42,38 @@ class BoundedExecutor(ThreadPoolExecutor):
         Raises:
             Unavailable: If too many calls wait already.
         """
+        # The queue keeps what is cancelled until its turn, so the request is kept beside it.
+        call = [partial(fn, *args, **kwargs)]
+        future = self.admit(partial(super().submit, lambda: call.pop()()))
+        future.add_done_callback(lambda _: call.clear())
+        return future
+
+    def admit(self, begin: Callable[[], Future]) -> Future:
+        """Lets in a call that needs none of the threads, and counts it as if it did.
+
+        Args:
+            begin: Begins the call.
+
+        Returns:
+            Its result to come.
+
+        Raises:
+            Unavailable: If too many calls wait already.
+        """
         with self._count_lock:
             if self._num_unfinished >= self._max_unfinished:
                 raise Unavailable(
                     f"at most {self._max_waiting} requests may wait (max_waiting_requests), got "
                     "one more; try again later")
             self._num_unfinished += 1
-        # The queue keeps what is cancelled until its turn, so the request is kept beside it.
-        call = [partial(fn, *args, **kwargs)]
         try:
-            future = super().submit(lambda: call.pop()())
+            future = begin()
         except BaseException:
             self._finish()
             raise
-        future.add_done_callback(lambda _: self._finish(call))
+        future.add_done_callback(lambda _: self._finish())
         return future
 
-    def _finish(self, call: list | None = None) -> None:
-        if call:
-            call.clear()
+    def _finish(self) -> None:
         with self._count_lock:
             self._num_unfinished -= 1

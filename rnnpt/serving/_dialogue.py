@@ -162,6 +162,20 @@ class Dialogue:
         }, "step", deadline)
         return Stepped(outputs["probabilities"], outputs["sample"], outputs["state"])
 
+    def draw(
+        self, state: np.ndarray, seed: ArrayLike, temperature: ArrayLike, deadline: Deadline
+    ) -> Script[Generated]:
+        """As `generate` of one frame from a state on, for less where the version is known to."""
+        if self.known is None or "draw" not in self.known.signatures:
+            return (yield from self.generate(None, 1, seed, temperature, None, state, deadline))
+        num_rows = len(state)
+        outputs = yield from self.predict({
+            "state": state, "seed": as_seeds(seed, num_rows),
+            "temperature": as_rows(temperature, num_rows, "temperature"),
+        }, "draw", deadline)
+        frames = outputs["sample"][:, np.newaxis]
+        return Generated(frames, np.ones(num_rows, np.int32), outputs["state"])
+
     def generate(
         self, prime: ArrayLike | None, num_steps: ArrayLike, seed: ArrayLike,
         temperature: ArrayLike, length: ArrayLike | None, state: np.ndarray | None,

@@ -7,7 +7,6 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
 from typing import Any
 
 import grpc
@@ -31,6 +30,7 @@ from tensorflow_serving.apis import (
 )
 
 from rnnpt.serving import _predict
+from rnnpt.serving._bounded_executor import BoundedExecutor
 from rnnpt.serving._manager import ModelManager
 from rnnpt.serving._offload import Offload
 from rnnpt.serving._option import ServerOptions
@@ -40,6 +40,8 @@ SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelSer
 # Longer error texts do not fit the trailers of an answer.
 _MAX_ERROR_BYTES = 1024
 _MAX_INT32 = 2**31 - 1
+# What is read in some 50 microseconds, while nobody else is answered.
+_MAX_BYTES_IN_LOOP = 64 * 1024
 OPTIONS = (
     ("grpc.max_receive_message_length", _MAX_INT32),
     ("grpc.max_send_message_length", _MAX_INT32),
@@ -67,15 +69,19 @@ async def _answer(context: grpc.aio.ServicerContext, function: Callable, *args: 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Predict and GetModelMetadata; the calls that take examples refuse.
 
+    To be made in the event loop that answers. A call that is run together with others waits there;
+    one that runs alone, or would take long to read, is a thread's.
+
     Args:
         manager: The models.
-        offload: Where they run, never in the event loop.
+        executor: The threads.
         as_content: Whether outputs travel as bytes in place of typed values.
     """
 
-    def __init__(self, manager: ModelManager, offload: Offload, as_content: bool = False):
+    def __init__(self, manager: ModelManager, executor: BoundedExecutor, as_content: bool = False):
         self._manager = manager
-        self._offload = offload
+        self._executor = executor
+        self._offload = Offload(executor)
         self._as_content = as_content
 
     async def Predict(
@@ -94,10 +100,21 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         ends_at = None if left_s is None else time.monotonic() + left_s
         try:
             with self._manager.metrics.request(request.model_spec.name, "Predict", "GRPC"):
+                pending = self._begin(request, ends_at)
+                if pending is not None:
+                    return pending.respond(await self._offload.wait(pending.values))
                 return await self._offload.run(
                     _predict.predict, self._manager, request, ends_at, self._as_content)
         except ServingError as error:
             await _abort(context, error)
+
+    def _begin(
+        self, request: predict_pb2.PredictRequest, ends_at: float | None
+    ) -> _predict.Pending | None:
+        if request.ByteSize() > _MAX_BYTES_IN_LOOP:
+            return None
+        return _predict.begin_predict(
+            self._manager, request, ends_at, self._as_content, self._executor.admit)
 
     async def GetModelMetadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest,
@@ -197,7 +214,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
 
 async def make_server(
-    manager: ModelManager, executor: Executor, options: ServerOptions
+    manager: ModelManager, executor: BoundedExecutor, options: ServerOptions
 ) -> grpc.aio.Server:
     """Makes a server with both services; to be called in the event loop that runs it.
 
@@ -213,7 +230,7 @@ async def make_server(
     server = grpc.aio.server(options=tuple(settings.items()))
     as_content = options.enable_serialization_as_tensor_content
     server.add_generic_rpc_handlers((
-        _handlers(PredictionService(manager, Offload(executor), as_content),
+        _handlers(PredictionService(manager, executor, as_content),
                   prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"]),
         _handlers(ModelService(manager),
                   model_service_pb2.DESCRIPTOR.services_by_name["ModelService"])))

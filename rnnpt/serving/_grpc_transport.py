@@ -41,12 +41,13 @@ class GrpcTransport:
         self._address = address
         self._channel = _open(grpc, address, credentials)
         self._calls = _calls(self._channel)
+        self._is_closed = False
 
     def _call(self, method: Method, request: Any, timeout_s: float) -> Any:
         try:
             response = self._calls[method.path](request, timeout=timeout_s)
         except grpc.RpcError as error:
-            raise _error(self._address, error) from None
+            raise _error(self._address, error, self._is_closed) from None
         except ValueError:  # another thread has closed the channel
             raise _closed(self._address) from None
         return method.read(response)
@@ -69,6 +70,7 @@ class GrpcTransport:
 
     def close(self) -> None:
         """Hangs up."""
+        self._is_closed = True
         self._channel.close()
 
 
@@ -94,7 +96,7 @@ class AsyncGrpcTransport:
         try:
             response = await self._calls[method.path](request, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
-            raise _error(self._address, error) from None
+            raise _error(self._address, error, self._is_closed) from None
         except grpc.aio.UsageError:
             raise _closed(self._address) from None
         except asyncio.CancelledError:
@@ -144,8 +146,13 @@ def _calls(channel: Any) -> dict[str, Any]:
         for method in METHODS}
 
 
-def _error(address: Address, error: Any) -> ServingError:
+def _error(address: Address, error: Any, is_closed: bool) -> ServingError:
     code, text = error.code().name, error.details()
+    if code == Cancelled.code:
+        if is_closed:
+            return _closed(address)
+        # Nobody here gave up: gRPC cancels a call that meets a server in the moment of its stop.
+        code = Unavailable.code
     if code in (Unavailable.code, DeadlineExceeded.code):
         text = f"a server must answer at {address}, got: {text}"
     return error_class(code)(text)

@@ -3,18 +3,25 @@
 import asyncio
 import errno
 import socket
+import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Executor
 
 import grpc
 
+from rnnpt.serving._bounded_executor import BoundedExecutor
 from rnnpt.serving._grpc_front import make_server
 from rnnpt.serving._manager import ModelManager
 from rnnpt.serving._option import ServerOptions
 from rnnpt.serving._rest_front import Application, make_http_server
 from rnnpt.serving._tls import read_credentials
 from rnnpt.serving.error import ServingError
+
+if sys.platform == "win32":
+    _new_event_loop = asyncio.new_event_loop
+else:
+    # Less of the interpreter's time for each call of gRPC than asyncio's own loop takes.
+    from uvloop import new_event_loop as _new_event_loop
 
 
 class StartError(ValueError):
@@ -79,14 +86,14 @@ class Listener:
         options: Time limits.
     """
 
-    def __init__(self, manager: ModelManager, executor: Executor, options: ServerOptions):
+    def __init__(self, manager: ModelManager, executor: BoundedExecutor, options: ServerOptions):
         self._manager = manager
         self._executor = executor
         self._options = options
         self._port = 0
         self._error: BaseException | None = None
         self._started = threading.Event()
-        self._loop = asyncio.new_event_loop()
+        self._loop = _new_event_loop()
         self._stopping = asyncio.Event()
         self._thread: threading.Thread | None = None
 

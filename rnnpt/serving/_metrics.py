@@ -6,11 +6,11 @@ Serving does not, and this page is all that would be needed of it.
 
 import asyncio
 import bisect
-import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from rnnpt.serving.error import ServingError
 
@@ -98,8 +98,7 @@ class Metrics:
             "runtime_latency": _Histogram(_LATENCY_LIMITS, "model_name", "API", "runtime"),
         }
 
-    @contextlib.contextmanager
-    def request(self, model_name: str, api: str, entrypoint: str) -> Iterator[None]:
+    def request(self, model_name: str, api: str, entrypoint: str) -> "_RequestTimer":
         """Counts and times a request, for the length of a `with` statement.
 
         Args:
@@ -107,25 +106,10 @@ class Metrics:
             api: What it asks for: "Predict" over gRPC, "predict" over REST.
             entrypoint: "GRPC" or "REST".
 
-        Yields:
-            Nothing.
-
-        Raises:
-            BaseException: What the statement's body raises; a `ServingError` gives the status.
+        Returns:
+            What the statement enters; a `ServingError` that ends it gives the status.
         """
-        start = time.monotonic()
-        code = "UNKNOWN"
-        try:
-            yield
-            code = "OK"
-        except ServingError as error:
-            code = error.code
-            raise
-        except asyncio.CancelledError:
-            code = "CANCELLED"
-            raise
-        finally:
-            self.add_request(model_name, api, entrypoint, code, time.monotonic() - start)
+        return _RequestTimer(self, model_name, api, entrypoint)
 
     def add_request(
         self, model_name: str, api: str, entrypoint: str, code: str, seconds: float
@@ -139,9 +123,11 @@ class Metrics:
             code: The status code's name.
             seconds: How long it took.
         """
-        self._add("request_count", (model_name, code), 1)
-        if code == "OK":
-            self._add("request_latency", (model_name, api, entrypoint), seconds * _MICROSECONDS)
+        with self._lock:
+            self._count("request_count", (model_name, code), 1)
+            if code == "OK":
+                self._count("request_latency", (model_name, api, entrypoint),
+                            seconds * _MICROSECONDS)
 
     def add_run(self, model_name: str, seconds: float) -> None:
         """Times a run of a model.
@@ -152,7 +138,8 @@ class Metrics:
         """
         with self._lock:
             self._known.add(model_name)
-        self._add("runtime_latency", (model_name, "Predict", "TF1"), seconds * _MICROSECONDS)
+            self._count("runtime_latency", (model_name, "Predict", "TF1"),
+                        seconds * _MICROSECONDS)
 
     def add_warmup(self, model_path: str, seconds: float) -> None:
         """Times the warm-up of a version, which went well.
@@ -161,28 +148,31 @@ class Metrics:
             model_path: The version's folder.
             seconds: How long it took.
         """
-        self._add("model_warmup_latency", (model_path, "OK"), seconds * _MICROSECONDS)
+        with self._lock:
+            self._count("model_warmup_latency", (model_path, "OK"), seconds * _MICROSECONDS)
 
-    def add_queuing(self, thread_pool_name: str, seconds: float) -> None:
-        """Times the wait of a request for others to run with.
+    def add_queuing(self, thread_pool_name: str, seconds: Iterable[float]) -> None:
+        """Times the waits of requests for each other.
 
         Args:
             thread_pool_name: The batching parameters' name for the threads.
-            seconds: How long it took.
+            seconds: How long each took.
         """
-        self._add("batching_session:queuing_latency", (thread_pool_name,),
-                  seconds * _MICROSECONDS)
-
-    def _add(self, name: str, labels: tuple[str, ...], value: float) -> None:
-        metric = self._metrics[name]
         with self._lock:
-            if labels not in metric.cells and labels[0] not in self._known:
-                count = self._num_unknown.get(name, 0)
-                if count >= MAX_UNKNOWN_LABEL_SETS:
-                    labels = (OTHER, *labels[1:])
-                else:
-                    self._num_unknown[name] = count + 1
-            metric.add(labels, value)
+            for wait_s in seconds:
+                self._count("batching_session:queuing_latency", (thread_pool_name,),
+                            wait_s * _MICROSECONDS)
+
+    def _count(self, name: str, labels: tuple[str, ...], value: float) -> None:
+        """Adds to a metric; the caller holds the lock."""
+        metric = self._metrics[name]
+        if labels not in metric.cells and labels[0] not in self._known:
+            count = self._num_unknown.get(name, 0)
+            if count >= MAX_UNKNOWN_LABEL_SETS:
+                labels = (OTHER, *labels[1:])
+            else:
+                self._num_unknown[name] = count + 1
+        metric.add(labels, value)
 
     def page(self) -> str:
         """Writes everything that was counted.
@@ -196,3 +186,22 @@ class Metrics:
                 lines.append(f"# TYPE {_PREFIX}{name} {metric.kind}")
                 lines += metric.lines(_PREFIX + name)
         return "\n".join(lines) + "\n"
+
+
+class _RequestTimer:
+    """A context for one request; a generator's would take twice as long."""
+
+    def __init__(self, metrics: Metrics, model_name: str, api: str, entrypoint: str):
+        self._metrics = metrics
+        self._names = model_name, api, entrypoint
+        self._start = time.monotonic()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        code = "OK"
+        if error is not None:
+            code = (error.code if isinstance(error, ServingError) else
+                    "CANCELLED" if isinstance(error, asyncio.CancelledError) else "UNKNOWN")
+        self._metrics.add_request(*self._names, code, time.monotonic() - self._start)

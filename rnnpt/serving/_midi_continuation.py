@@ -16,7 +16,7 @@ from rnnpt.serving._continuation import as_prime, continued
 from rnnpt.serving._manager import ModelManager
 from rnnpt.serving._midi_query import Parameters
 from rnnpt.serving._midi_reader import MidiReader
-from rnnpt.serving._servable import Servable
+from rnnpt.serving._servable import METADATA_FILE, Servable
 from rnnpt.serving._transport import Generated
 from rnnpt.serving.error import Cancelled, FailedPrecondition, InvalidArgument, NotFound
 
@@ -125,7 +125,7 @@ def read_limits(servable: Servable) -> dict[str, int]:
         "max_steps", "max_num_steps" and "steps_per_quarter"; `DEFAULTS` for what it does not say.
     """
     try:
-        told = json.loads((servable.path / "assets.extra" / "rnnpt.json").read_text("utf-8"))
+        told = json.loads((servable.path / METADATA_FILE).read_text("utf-8"))
     except (OSError, ValueError):
         told = None
     told = told if isinstance(told, dict) else {}

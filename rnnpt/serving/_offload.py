@@ -1,18 +1,18 @@
-"""Blocking calls of an event loop, run in an executor's threads."""
+"""What threads compute for an event loop."""
 
 import asyncio
 import collections
 import contextlib
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from typing import Any
 
 
 class Offload:
-    """Runs blocking calls beside an event loop, to be made in that loop.
+    """Runs blocking calls beside an event loop and waits for them, to be made in that loop.
 
-    Does what the loop's own `run_in_executor` does for less: results that are ready together wake
-    the loop once, and a wake-up costs as much as a small model's run.
+    Does what the loop's own `run_in_executor` and `wrap_future` do for less: results that are ready
+    together wake the loop once, and a wake-up costs as much as a small model's run.
 
     Args:
         executor: Where the calls run.
@@ -21,8 +21,7 @@ class Offload:
     def __init__(self, executor: Executor):
         self._executor = executor
         self._loop = asyncio.get_running_loop()
-        self._results: collections.deque[tuple[asyncio.Future, Any, BaseException | None]] = (
-            collections.deque())
+        self._arrived: collections.deque[asyncio.Future] = collections.deque()
         self._is_woken = False
 
     async def run(self, function: Callable, *args: Any) -> Any:
@@ -38,19 +37,31 @@ class Offload:
         Raises:
             BaseException: What the call raises, or the executor that does not take it.
         """
-        future = self._loop.create_future()
-        work = self._executor.submit(self._work, future, function, args)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            work.cancel()
-            raise
+        return await self.wait(self._executor.submit(function, *args))
 
-    def _work(self, future: asyncio.Future, function: Callable, args: tuple) -> None:
+    async def wait(self, answer: Future) -> Any:
+        """Waits for what another thread will set; it is cancelled if the waiting is.
+
+        Args:
+            answer: What will be set.
+
+        Returns:
+            Its result.
+
+        Raises:
+            BaseException: What the thread sets in its place.
+        """
+        arrived = self._loop.create_future()
+        answer.add_done_callback(lambda _: self._post(arrived))
         try:
-            self._results.append((future, function(*args), None))
-        except BaseException as error:  # goes to who awaits it
-            self._results.append((future, None, error))
+            await arrived
+        except asyncio.CancelledError:
+            answer.cancel()
+            raise
+        return answer.result()
+
+    def _post(self, arrived: asyncio.Future) -> None:
+        self._arrived.append(arrived)
         # What is appended before this look is seen by the wake-up that it may find on its way.
         if not self._is_woken:
             self._is_woken = True
@@ -59,11 +70,7 @@ class Offload:
 
     def _deliver(self) -> None:
         self._is_woken = False
-        while self._results:
-            future, result, error = self._results.popleft()
-            if future.cancelled():
-                continue
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
+        while self._arrived:
+            arrived = self._arrived.popleft()
+            if not arrived.done():
+                arrived.set_result(None)

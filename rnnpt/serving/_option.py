@@ -64,7 +64,7 @@ class ServerOptions:
     midi_port: int | None = _flag(
         None, "port of POST /v1/continue, MIDI in and MIDI out; closed by default", 0)
     max_waiting_requests: int = _flag(
-        1000, "requests that may wait for a thread; more are refused with 503", 1)
+        1000, "requests that may wait for a thread or a batch; more are refused with 503", 1)
     stop_grace_seconds: float = _flag(
         5.0, "seconds that requests in flight get to end when the server stops", 0)
 

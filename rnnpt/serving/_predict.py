@@ -4,7 +4,9 @@ Both fronts call these; the checks, their order and their words are TensorFlow S
 """
 
 import time
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, NamedTuple
 
 import numpy as np
 from google.protobuf import text_format
@@ -17,11 +19,10 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
-from rnnpt.serving import _tensor
 from rnnpt.serving._manager import ModelManager
 from rnnpt.serving._metrics import Metrics
+from rnnpt.serving._predict_call import PredictCall
 from rnnpt.serving._servable import DEFAULT_SIGNATURE, Servable
-from rnnpt.serving._signature import find_signature
 from rnnpt.serving.error import InvalidArgument, Unimplemented
 
 # TensorFlow's status codes by name (its error_codes.proto), for status messages.
@@ -74,28 +75,58 @@ def run_predict(
 
     Returns:
         The outputs, with version and signature.
-
-    Raises:
-        Unimplemented: If an output has a type that does not travel.
     """
-    name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-    signature = find_signature(servable, name)
-    feeds = signature.feeds(request.inputs)
-    fetches = signature.fetches(request.output_filter)
+    call = PredictCall(servable, request, ends_at)
     start = time.monotonic()
-    timeout_s = None if ends_at is None else ends_at - start
-    values = servable.run(feeds, list(fetches.values()), timeout_s)
+    values = call.run()
     if metrics is not None:
         metrics.add_run(request.model_spec.name, time.monotonic() - start)
-    response = predict_pb2.PredictResponse()
-    response.model_spec.signature_name = name
-    response.model_spec.version.value = servable.version
-    for alias, value in zip(fetches, values, strict=True):
-        try:
-            _tensor.fill_proto(response.outputs[alias], np.asarray(value), as_content)
-        except ValueError as error:
-            raise Unimplemented(f"output {alias}: {error}") from None
-    return response
+    return call.response(values, as_content)
+
+
+class Pending(NamedTuple):
+    """A Predict call that waits for others to run with.
+
+    Args:
+        values: Its outputs to come.
+        respond: Outputs -> answer; to be called once.
+    """
+
+    values: Future
+    respond: Callable[[list[np.ndarray]], predict_pb2.PredictResponse]
+
+
+def begin_predict(
+    manager: ModelManager, request: predict_pb2.PredictRequest, ends_at: float | None,
+    as_content: bool, admit: Callable[[Callable[[], Future]], Future],
+) -> Pending | None:
+    """Begins a Predict call that needs no thread while it waits.
+
+    Args:
+        manager: The models.
+        request: The call.
+        ends_at: When its time is over, on the monotonic clock; None for never.
+        as_content: Whether outputs are bytes in place of typed values.
+        admit: Lets in what begins a run, or refuses.
+
+    Returns:
+        The call under way; None if its model runs each request alone, for which there is `predict`.
+    """
+    _check_spec(request)
+    name, start = request.model_spec.name, time.monotonic()
+    with manager.borrow(request.model_spec) as servable:
+        if not servable.is_batched:
+            return None
+        call = PredictCall(servable, request, ends_at)
+        values = admit(call.submit)
+
+    def respond(values: list[np.ndarray]) -> predict_pb2.PredictResponse:
+        manager.metrics.add_run(name, time.monotonic() - start)
+        response = call.response(values, as_content)
+        response.model_spec.name = name
+        return response
+
+    return Pending(values, respond)
 
 
 def _check_spec(request: Any) -> None:

@@ -137,9 +137,13 @@ class Track:
         """Hears the frames up to one of them and draws some; nothing changes if it fails."""
         heard = self._rows[self._num_heard:stop]
         # A seed for each call, or each would repeat the draws of the one before.
-        answer = yield from pinned.generate(
-            np.stack(heard)[np.newaxis] if heard else None, num_steps, [[self._seed, stop]],
-            self._temperature, None, self._state, deadline)
+        seed = [[self._seed, stop]]
+        if heard or num_steps != 1 or self._state is None:
+            answer = yield from pinned.generate(
+                np.stack(heard)[np.newaxis] if heard else None, num_steps, seed,
+                self._temperature, None, self._state, deadline)
+        else:
+            answer = yield from pinned.draw(self._state, seed, self._temperature, deadline)
         drawn = answer.frames[0, :num_steps]
         self._state = answer.state
         self._rows.extend(drawn)

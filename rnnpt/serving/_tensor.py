@@ -4,6 +4,7 @@ The functions take the official `TensorProto` and the client's own, whose fields
 names.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -63,12 +64,12 @@ def from_proto(proto: Any) -> np.ndarray:
     Raises:
         ValueError: If the type, the shape and the values do not fit together.
     """
-    number, shape_proto, content = proto.dtype, proto.tensor_shape, proto.tensor_content
+    number, content, shape_proto = proto.dtype, proto.tensor_content, proto.tensor_shape
     dtype = DTYPES.get(number)
-    shape = [dim.size for dim in shape_proto.dim]
-    if dtype is None or shape_proto.unknown_rank or min(shape, default=0) < 0:
+    message_class: Any = type(shape_proto)
+    shape, count = _read_shape(message_class, shape_proto.SerializeToString())
+    if dtype is None or count is None:
         raise ValueError(f"dtype and shape must be known, got dtype {number}, shape {shape}")
-    count = math.prod(shape)
     if count * dtype.itemsize > _MAX_BYTES:
         raise ValueError(f"shape must hold less than 2 GiB, got {shape}")
     if content and number != STRING:
@@ -82,6 +83,17 @@ def from_proto(proto: Any) -> np.ndarray:
         array[:len(given)] = given
         array[len(given):] = given[-1] if len(given) else (b"" if number == STRING else 0)
     return array.reshape(shape)
+
+
+# A player's tensors have the same few shapes with every request, and each number of a message that
+# is looked at is an object of its own.
+@functools.lru_cache(1024)
+def _read_shape(message_class: Any, data: bytes) -> tuple[list[int], int | None]:
+    """The sizes of a shape, and how many numbers it holds if they are known."""
+    proto = message_class.FromString(data)
+    shape = [dim.size for dim in proto.dim]
+    is_known = not proto.unknown_rank and min(shape, default=0) >= 0
+    return shape, math.prod(shape) if is_known else None
 
 
 def _array(values: Any, number: int, dtype: np.dtype) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnpt.serving.client import Client, ServingError
 
-_SIGNATURES = {"serving_default", "start", "step", "generate", "score"}
+_SIGNATURES = {"serving_default", "start", "step", "draw", "generate", "score"}
 _NUM_STEPS = 4
 
 
@@ -69,6 +69,9 @@ def call_each_signature(client: Client) -> None:
     stepped = client.step(silence, state, seed=1)
     for name, value in zip(("probabilities", "sample", "state"), stepped):
         _require(np.isfinite(value).all(), "step", f"must answer finite {name}, got {value}")
+    one = client.predict({"state": state, "seed": [[1, 0]], "temperature": [1.0]}, "draw")
+    for name, value in one.items():
+        _require(np.isfinite(value).all(), "draw", f"must answer finite {name}, got {value}")
     drawn = client.generate(silence[:, np.newaxis], _NUM_STEPS, seed=1)
     expected = (1, _NUM_STEPS, silence.shape[1])
     _require(drawn.frames.shape == expected, "generate",

@@ -1,7 +1,7 @@
 """Servers and time as the client's tests want them, without a network and without waiting."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -48,6 +48,9 @@ def tensors(**shapes: list) -> dict[str, TensorSpec]:
 
 
 SIGNATURES = {
+    "draw": Signature(
+        tensors(state=[2], seed=[2], temperature=[]),
+        tensors(sample=[NUM_VISIBLE], state=[2])),
     "start": Signature(tensors(session=[]), tensors(state=[2])),
     "generate": Signature(
         tensors(state=[2], frames=[None, NUM_VISIBLE], length=[], num_steps=[], seed=[2],
@@ -64,11 +67,14 @@ class FakeServer:
     Args:
         versions: Those that are served.
         errors: What the next calls end with; None for those that go well.
+        signatures: What the model has.
     """
 
     def __init__(
-        self, versions: Iterable[int] = (1,), errors: Iterable[Exception | None] = ()
+        self, versions: Iterable[int] = (1,), errors: Iterable[Exception | None] = (),
+        signatures: Mapping[str, Signature] = SIGNATURES,
     ) -> None:
+        self.signatures = dict(signatures)
         self.versions = list(versions)
         self.errors = list(errors)
         self.calls: list[tuple[str, int | None]] = []
@@ -92,7 +98,7 @@ class FakeServer:
 
     def metadata(self, target, timeout_s) -> Metadata:
         version = self._answer("metadata", target.version, timeout_s)
-        return Metadata(target.model_name, version, SIGNATURES)
+        return Metadata(target.model_name, version, self.signatures)
 
     def status(self, target, timeout_s) -> list[VersionStatus]:
         self._answer("status", target.version, timeout_s)
@@ -104,6 +110,10 @@ class FakeServer:
         if signature_name == "start":
             return {"state": np.tile(np.float32([version, 0]), [len(inputs["session"]), 1])}
         assert inputs["state"][0, 0] == version, "the state of another version"
+        if signature_name == "draw":
+            next_one = int(inputs["state"][0, 1])
+            return {"sample": np.float32([as_frame(next_one)]),
+                    "state": np.float32([[version, next_one + 1]])}
         assert len(inputs["frames"][0]) <= 64, "frames must have at most 64 steps"
         first = int(inputs["state"][0, 1] + inputs["length"][0])
         last = first + int(inputs["num_steps"][0])

@@ -39,6 +39,7 @@ def valid_inputs(num_states: int = 3) -> dict[str, dict[str, np.ndarray]]:
     return {
         "serving_default": prime, "score": prime, "start": {"session": np.zeros(1, np.int32)},
         "step": {"frame": frames[:, 0]} | state | chance,
+        "draw": state | chance,
         "generate": state | prime | {"num_steps": np.ones(1, np.int32)} | chance}
 
 

@@ -4,6 +4,7 @@ import http.client
 import json
 import pathlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -450,12 +451,38 @@ def test_closing_runs_what_waits_and_refuses_the_rest(model, make_batcher) -> No
         submit(batcher, [2])
 
 
+def test_who_gave_up_in_the_queue_is_not_run(model, make_batcher) -> None:
+    batcher = make_batcher()
+    model.may_run.clear()
+    submit(batcher, [0])
+    assert model.is_busy.wait(20)
+    lost, kept = submit(batcher, [1]), submit(batcher, [2])
+    assert lost.cancel()
+    model.may_run.set()
+    assert kept.result(20)[0].tolist() == [[4]]
+    assert [call.tolist() for call in model.calls] == [[[0]], [[2]]]
+
+
+def test_who_takes_a_batch_leaves_the_next_to_another_thread(model, make_batcher) -> None:
+    batcher = make_batcher(num_batch_threads=2, max_batch_size=1)
+    model.may_run.clear()
+    with batcher._threads._changed:  # nobody looks before both are there
+        answers = [submit(batcher, [1]), submit(batcher, [2])]
+    end = time.monotonic() + 20
+    while len(model.calls) < 2:
+        assert time.monotonic() < end, "both batches must run at once"
+        time.sleep(0.001)
+    model.may_run.set()
+    assert [answer.result(20)[0].tolist() for answer in answers] == [[[2]], [[4]]]
+
+
 def test_the_wait_is_told(model) -> None:
-    told: list[tuple[str, float]] = []
+    told: list[tuple[str, list[float]]] = []
     threads = BatchThreads(1, "mine", lambda name, seconds: told.append((name, seconds)))
     Batcher(model.run, BatchingSettings(), threads).run([("x", np.zeros((1, 1)))], ["y"])
     threads.close()
-    assert [name for name, _ in told] == ["mine"] and 0 <= told[0][1] < 20
+    [(name, [seconds])] = told
+    assert name == "mine" and 0 <= seconds < 20
 
 
 @pytest.fixture(scope="module")

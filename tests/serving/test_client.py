@@ -1,15 +1,19 @@
 """The client over both wires, against the embedded server."""
 
+import asyncio
 import io
 import socket
 import subprocess
 import sys
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import numpy as np
 import pretty_midi
 import pytest
+from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 from rnnpt.music import pianoroll_midi
 from rnnpt.serving import _wire
@@ -18,12 +22,14 @@ from rnnpt.serving._argument import check_inputs
 from rnnpt.serving._grpc_message import METADATA
 from rnnpt.serving._transport import Metadata, Signature, Target, TensorSpec, VersionStatus
 from rnnpt.serving.client import (
+    AsyncClient,
     Cancelled,
     Client,
     DeadlineExceeded,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
+    Retry,
     ServingError,
     Unavailable,
 )
@@ -117,10 +123,11 @@ def test_score_counts_the_frames_it_is_told(client: Client) -> None:
     np.testing.assert_allclose(scored.log_likelihood, -frames.sum((1, 2)))
 
 
-def test_metadata_tells_the_five_signatures(client: Client) -> None:
+def test_metadata_tells_the_six_signatures(client: Client) -> None:
     metadata = client.metadata()
     assert (metadata.model_name, metadata.version) == ("chorales", 1)
-    assert {"serving_default", "start", "step", "generate", "score"} <= set(metadata.signatures)
+    assert set(metadata.signatures) >= {
+        "serving_default", "start", "step", "draw", "generate", "score"}
     step = metadata.signatures["step"]
     assert step.inputs["frame"] == TensorSpec(np.dtype(np.float32), (None, 88))
     assert step.outputs["state"] == TensorSpec(np.dtype(np.float32), (None, 3))
@@ -284,6 +291,34 @@ def test_nobody_there_is_unavailable(scheme: str) -> None:
             client.status()
         with pytest.raises(DeadlineExceeded, match="within timeout_s=0.1, got: a server must"):
             client.wait_until_ready(timeout_s=0.1)
+
+
+def test_a_call_that_the_server_cancels_is_tried_again() -> None:
+    class Stopping(model_service_pb2_grpc.ModelServiceServicer):
+        asked = 0
+
+        def GetModelStatus(self, request, context):
+            self.asked += 1
+            if self.asked % 2 == 1:
+                context.abort(grpc.StatusCode.CANCELLED, "CANCELLED")
+            return get_model_status_pb2.GetModelStatusResponse()
+
+    async def ask() -> list:
+        async with AsyncClient(f"127.0.0.1:{port}") as client:
+            return await client.status()
+
+    server, servicer = grpc.server(ThreadPoolExecutor(1)), Stopping()
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with Client(f"127.0.0.1:{port}") as client:
+        assert client.status() == []
+    assert asyncio.run(ask()) == []
+    assert servicer.asked == 4
+    with Client(f"127.0.0.1:{port}", retry=Retry(num_attempts=1)) as client, pytest.raises(
+            Unavailable, match="a server must answer at 127.*, got: CANCELLED"):
+        client.status()
+    server.stop(None)
 
 
 @pytest.mark.parametrize("scheme", ["", "http://"])

@@ -145,7 +145,7 @@ def test_row_78_all_metrics_have_their_types_from_the_start() -> None:
 
 def test_row_78_the_wait_for_a_batch_has_its_own_buckets() -> None:
     metrics = Metrics()
-    metrics.add_queuing("threads", 110e-6)
+    metrics.add_queuing("threads", [110e-6])
     found = values(metrics.page(), "batching_session:queuing_latency_bucket")
     assert list(found.items())[:3] == [
         ('thread_pool_name="threads",le="100"', "0"), ('thread_pool_name="threads",le="120"', "1"),

@@ -35,6 +35,20 @@ def test_a_call_runs_in_another_thread() -> None:
         assert asyncio.run(ask(executor)) is not threading.current_thread()
 
 
+def test_what_is_waited_for_and_given_up_is_cancelled() -> None:
+    async def give_up(answer: Future, executor: ThreadPoolExecutor) -> None:
+        waiting = asyncio.ensure_future(Offload(executor).wait(answer))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
+
+    answer: Future = Future()
+    with ThreadPoolExecutor(1) as executor:
+        asyncio.run(give_up(answer, executor))
+    assert answer.cancelled()
+
+
 def test_an_executor_that_refuses_is_heard() -> None:
     class Full(ThreadPoolExecutor):
         def submit(self, *_) -> Future:

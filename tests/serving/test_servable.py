@@ -1,13 +1,15 @@
 """A model in memory: its runs, their time limits, its threads."""
 
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
 
 from rnnpt.serving._option import ServerOptions
-from rnnpt.serving._servable import Servable
-from rnnpt.serving.error import DeadlineExceeded, InvalidArgument
+from rnnpt.serving._servable import METADATA_FILE, Servable
+from rnnpt.serving.error import DeadlineExceeded, FailedPrecondition, InvalidArgument
+from tests.serving.fuzz import valid_inputs
 from tests.serving.tiny_model import MAX_STEPS, NUM_VISIBLE
 
 
@@ -70,6 +72,29 @@ def test_a_tensor_that_is_not_there_is_told(tiny_servable) -> None:
     with pytest.raises(InvalidArgument, match="Tensor :0, specified in either feed_devices or "
                                               "fetch_devices was not found in the Graph"):
         tiny_servable.run([], [""])
+
+
+def test_a_model_that_runs_each_request_alone_has_no_queue(tiny_servable) -> None:
+    assert not tiny_servable.is_batched
+    with pytest.raises(FailedPrecondition, match="requests must be batched .*; call run"):
+        tiny_servable.submit([], [])
+
+
+def test_what_rnnpt_exports_runs_one_operation_after_the_other(tiny_model, tmp_path) -> None:
+    shutil.copytree(tiny_model / "1", tmp_path / "1")
+    (tmp_path / "1" / METADATA_FILE).parent.mkdir()
+    (tmp_path / "1" / METADATA_FILE).touch()
+    ours, other = Servable(tmp_path / "1", 1), Servable(tiny_model / "1", 1)
+    assert ours._session._config.experimental.executor_type == "SINGLE_THREADED_EXECUTOR"
+    assert not other._session._config.experimental.executor_type
+    for name, inputs in valid_inputs().items():
+        signature = other.signatures[name]
+        fetches = [info.name for info in signature.outputs.values()]
+        feeds = [(info.name, inputs[key]) for key, info in signature.inputs.items()]
+        for one, another in zip(ours.run(feeds, fetches), other.run(feeds, fetches), strict=True):
+            np.testing.assert_allclose(one, another, rtol=1e-6, atol=1e-6)
+    with pytest.raises(DeadlineExceeded, match="Timed out waiting for notification"):
+        ask(ours, "generate", generate_inputs(1_000_000), timeout_s=0.05)
 
 
 @pytest.mark.parametrize(("flags", "intra", "inter"), [

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import http.client
 import json
 import os
@@ -476,3 +477,15 @@ def test_serve_serves_the_models_of_a_file(base_path, tmp_path, capsys, monkeypa
     assert re.fullmatch(
         rf"Serving the models of {tmp_path}/m.config: gRPC at 127.0.0.1:\d+, REST at "
         r"http://127.0.0.1:\d+/v1/models; stop with Ctrl-C.\n", capsys.readouterr().out)
+
+
+def test_what_was_imported_is_not_looked_through_for_garbage(tiny_model, monkeypatch) -> None:
+    num_frozen: list[int] = []
+
+    def start(self: ModelServer, wait_for_versions: bool) -> bool:
+        num_frozen.append(gc.get_freeze_count())
+        return False
+
+    monkeypatch.setattr(ModelServer, "start", start)
+    serve("chorales", tiny_model, port=0, rest_api_port=0)
+    assert num_frozen[0] > 100_000 and gc.get_freeze_count() == 0

@@ -42,6 +42,17 @@ def test_steps_and_chunks_follow_one_another() -> None:
     assert numbers(session.frames) == list(range(10))
 
 
+@pytest.mark.parametrize("knows_draw", [True, False])
+def test_a_frame_more_is_drawn_for_less_where_the_version_knows_how(knows_draw) -> None:
+    server = FakeServer(signatures={
+        name: signature for name, signature in fake_server.SIGNATURES.items()
+        if knows_draw or name != "draw"})
+    session = client_of(server).session(music(3))
+    assert numbers(list(itertools.islice(session, 3))) == [3, 4, 5]
+    one = "draw" if knows_draw else "generate"
+    assert [name for name, _ in server.calls] == ["metadata", "start", "generate", one, one]
+
+
 def test_a_session_begins_from_nothing() -> None:
     session = client_of(FakeServer()).session()
     assert session.frames.shape == (0, 0) and session.version is None
@@ -86,7 +97,7 @@ def test_the_version_is_pinned_while_a_newer_one_comes() -> None:
     server.versions.append(2)
     session.step()
     assert session.version == 1 and not session.restarts
-    assert server.calls == [("metadata", None), ("start", 1), ("generate", 1), ("generate", 1)]
+    assert server.calls == [("metadata", None), ("start", 1), ("generate", 1), ("draw", 1)]
 
 
 def test_a_version_that_is_gone_is_replaced_by_the_newest(caplog) -> None:

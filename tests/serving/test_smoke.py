@@ -27,7 +27,7 @@ def test_a_server_that_serves_passes(
     assert stop.value.code == 0 and not err
     assert re.fullmatch(
         r"chorales version 1\n"
-        r"answered: generate, score, serving_default, start, step\n"
+        r"answered: draw, generate, score, serving_default, start, step\n"
         r"step, 5 calls: p50 [\d.]+ ms, p90 [\d.]+ ms, p99 [\d.]+ ms\n", out)
 
 
@@ -60,9 +60,11 @@ ONES = np.ones((1, 4, 88), np.float32)
 @pytest.mark.parametrize(("method", "answer", "message"), [
     ("start", NAN[:, :3], "start must answer a finite state, got"),
     ("step", Stepped(NAN, NAN, NAN), "step must answer finite probabilities, got"),
+    ("predict", {"sample": NAN, "state": NAN}, "draw must answer finite sample, got"),
     ("generate", Generated(ONES[:, :2], np.int32([2]), NAN), r"generate must answer .*\(1, 2, 88"),
     ("score", Scored(*np.zeros((3, 1))), "score must score 4 frames, got 0"),
-    ("predict", {"probabilities": ONES, "state": NAN[:, :3] * 0}, r"serving_default must answer"),
+    ("predict", {"probabilities": ONES, "sample": ONES, "state": ONES},
+     "serving_default must answer"),
 ])
 def test_an_answer_that_cannot_be_right_is_told(
     server: ModelServer, monkeypatch: pytest.MonkeyPatch, method: str, answer: object, message: str
@@ -96,5 +98,5 @@ def test_a_missing_signature_is_named(
         left = {name: metadata.signatures[name] for name in ("serving_default", "start", "step")}
         monkeypatch.setattr(
             client, "metadata", lambda: type(metadata)("chorales", 1, left))
-        with pytest.raises(smoke.SmokeTestError, match="signatures must .*, got no generate, sco"):
+        with pytest.raises(smoke.SmokeTestError, match="signatures must .* no draw, generate, sco"):
             smoke.call_each_signature(client)

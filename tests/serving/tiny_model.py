@@ -1,4 +1,4 @@
-"""A SavedModel with the five signatures of a served model and hardly any arithmetic."""
+"""A SavedModel with the six signatures of a served model and hardly any arithmetic."""
 
 import os
 import pathlib
@@ -83,6 +83,11 @@ class TinyModel(tf.Module):
         probabilities = self.probabilities(state, temperature)
         return {"probabilities": probabilities, "sample": draw(probabilities, seed), "state": state}
 
+    @tf.function(input_signature=[STATE, SEED, TEMPERATURE])
+    def draw(self, state, seed, temperature) -> dict:
+        sample = draw(self.probabilities(state, temperature), seed)
+        return {"sample": sample, "state": self.advance(sample, state)}
+
     @tf.function(input_signature=[
         STATE, FRAMES, INTEGER["length"], INTEGER["num_steps"], SEED, TEMPERATURE])
     def generate(self, state, frames, length, num_steps, seed, temperature) -> dict:
@@ -120,7 +125,7 @@ def save(folder: pathlib.Path, model: tf.Module, names: tuple[str, ...]) -> path
 def save_tiny(folder: pathlib.Path, scale: float = 1.0) -> pathlib.Path:
     """Writes a version of the tiny model."""
     return save(folder, TinyModel(scale),
-                ("serving_default", "start", "step", "generate", "score"))
+                ("serving_default", "start", "step", "draw", "generate", "score"))
 
 
 def write_warmup(folder: pathlib.Path, request) -> None:
