@@ -169,29 +169,27 @@ def curve_of(curve: ResultTable, run: Run) -> list[dict[str, str]]:
 
 
 def plot(table: Path) -> Path:
-    """Draw the learning curves beside the table of them, as a PNG."""
+    """Draw the learning curves beside the table of them, each method's at its best rate."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    runs: dict[tuple[str, ...], list[dict[str, str]]] = {}
-    for row in ResultTable(curve_path(table), key=(*KEY, "step")).rows:
-        runs.setdefault(tuple(row[name] for name in KEY), []).append(row)
+    runs = best_runs(ResultTable(curve_path(table), key=(*KEY, "step")).rows)
     sets = sorted({key[0] for key in runs})
     figure, panels = pyplot.subplots(1, len(sets), figsize=(6 * len(sets), 4), squeeze=False)
     colors = dict(zip(
         METHODS, ("tab:blue", "tab:green", "tab:olive", "tab:red", "tab:purple"), strict=True))
     for panel, data in zip(panels[0], sets):
-        for (_, method, final_phase, *_), points in sorted(
+        for (_, method, final_phase), points in sorted(
                 (key, points) for key, points in runs.items() if key[0] == data):
-            points = sorted(points, key=lambda row: int(row["step"]))
             images = [int(row["step"]) * BATCH_SIZE.get(method, 200) for row in points]
             with_final = final_phase == "True" or method == "hessian_free"
             panel.semilogy(
                 images, [float(row["error"]) for row in points], color=colors[method],
                 linestyle="-" if with_final else ":",
-                label=method + ("" if with_final else ", no final phase"))
+                label=method + rate_text(points[0]) + (
+                    "" if with_final else ", no final phase"))
         panel.set(title=data, xlabel="images seen", ylabel="squared error an image (training)")
         panel.legend()
     figure.tight_layout()
@@ -199,6 +197,24 @@ def plot(table: Path) -> Path:
     with written_beside(path) as beside:
         figure.savefig(beside, dpi=120)
     return path
+
+
+def best_runs(rows: list[dict[str, str]]) -> dict[tuple[str, ...], list[dict[str, str]]]:
+    """Points of the run whose last error is lowest, by data, method and final phase."""
+    runs: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for row in sorted(rows, key=lambda row: int(row["step"])):
+        runs.setdefault(tuple(row[name] for name in KEY), []).append(row)
+    best: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for key, points in runs.items():
+        others = best.setdefault(key[:3], points)
+        if float(points[-1]["error"]) < float(others[-1]["error"]):
+            best[key[:3]] = points
+    return best
+
+
+def rate_text(row: dict[str, str]) -> str:
+    """A learning rate for a legend; nothing where there is none."""
+    return "" if row["learning_rate"] == "None" else f", rate {row['learning_rate']}"
 
 
 def curve_path(table: Path) -> Path:

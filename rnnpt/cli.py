@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_reproduce(commands.add_parser("reproduce", help="run the rows of a published table"))
     _add_generate(commands.add_parser("generate", help="make music from nothing"))
     _add_continue(commands.add_parser("continue", help="continue a MIDI file"))
-    _add_plot(commands.add_parser("plot", help="draw a learning curve or a piano roll"))
+    _add_plot(commands.add_parser("plot", help="draw learning curves or a piano roll"))
     _add_export(commands.add_parser("export", help="write a SavedModel for serving"))
     _add_serve(commands.add_parser("serve", help="serve an exported model, as TF Serving does"))
     _add_demo(commands.add_parser("demo", help="go the whole way once, on Bach's chorales"))
@@ -173,6 +173,9 @@ def _add_plot(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--run_dir", type=_folder, help="draw the learning curve of a run")
     what.add_argument("--midi", type=Path, help="draw the piano roll of a MIDI file")
+    what.add_argument(
+        "--curves", type=Path, metavar="CSV",
+        help="draw the accuracies over time that rnnpt reproduce wrote")
     parser.add_argument("--steps_per_quarter", type=int, default=1, help="steps a quarter note")
     parser.add_argument("--output_dir", type=_folder, help="folder of the picture")
     parser.set_defaults(function="plot")

@@ -184,33 +184,47 @@ def coarse_uniform(seed: tf.Tensor, shape: Sequence[int | tf.Tensor] | tf.Tensor
 def uniform_steps(
     seed: tf.Tensor,
     num_steps: int | tf.Tensor,
-    shape: Sequence[int | tf.Tensor],
+    rows: Sequence[int | tf.Tensor] | tf.Tensor,
+    sizes: Sequence[int],
     coarse: bool = False,
-) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Uniform numbers for each step of a chain.
+) -> Callable[[tf.Tensor], list[tf.Tensor]]:
+    """Uniform numbers for each step of a chain that draws several things a step.
 
     One stream is drawn step by step, so that a long chain over many frames stays small; with one
-    seed a row all steps are drawn at once, so that the rows are walked once and not at each step.
+    seed a row all steps and things are drawn at once, so that the rows are walked once in all:
+    that walk costs a served model more than its draws.
 
     Args:
         seed: int32 (2,), or (B, 2) for one seed a row.
         num_steps: length of the chain.
-        shape: the shape of one step's numbers; with one seed a row its first size is B.
+        rows: the leading sizes of each thing; with one seed a row the first is B.
+        sizes: the last size of each thing.
         coarse: whether those of one stream are of `coarse_uniform`.
 
     Returns:
-        A function from the step to its numbers, of the given shape.
+        A function from the step to the numbers of each thing (..., size).
     """
     seed = tf.convert_to_tensor(seed, tf.int32)
-    if seed.shape.rank == 1:
-        if not coarse:
-            return lambda step: uniform(fold_in(seed, step), shape)
-        # Where the draws are cheap, folding each step in would tell.
-        seeds = tf.random.stateless_uniform(
-            [num_steps, 2], seed, minval=None, maxval=None, dtype=tf.int32, alg=RANDOM_ALGORITHM)
-        return lambda step: coarse_uniform(seeds[step], shape)
-    drawn = uniform(seed, tf.concat([shape[:1], [num_steps], shape[1:]], axis=0))
-    return lambda step: tf.gather(drawn, step, axis=1)
+    rows = tf.convert_to_tensor(rows, tf.int32)
+    if seed.shape.rank == 2:
+        drawn = uniform(seed, tf.concat([rows[:1], [num_steps], rows[1:], [sum(sizes)]], axis=0))
+        return lambda step: tf.split(tf.gather(drawn, step, axis=1), list(sizes), axis=-1)
+    # A stream each, as cutting one of all would copy it; a single one is the seed's own.
+    seeds = [seed] if len(sizes) == 1 else [fold_in(seed, place) for place in range(len(sizes))]
+    streams = [_steps_of_stream(one, num_steps, tf.concat([rows, [size]], axis=0), coarse)
+               for one, size in zip(seeds, sizes)]
+    return lambda step: [stream(step) for stream in streams]
+
+
+def _steps_of_stream(
+    seed: tf.Tensor, num_steps: int | tf.Tensor, shape: tf.Tensor, coarse: bool
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    if not coarse:
+        return lambda step: uniform(fold_in(seed, step), shape)
+    # Where the draws are cheap, folding each step in would tell.
+    seeds = tf.random.stateless_uniform(
+        [num_steps, 2], seed, minval=None, maxval=None, dtype=tf.int32, alg=RANDOM_ALGORITHM)
+    return lambda step: coarse_uniform(seeds[step], shape)
 
 
 def bernoulli_sample(logits: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:

@@ -64,6 +64,27 @@ def test_a_part_from_its_config_has_the_same_outputs(make):
     assert_equal(outputs_of(part), outputs_of(copy))
 
 
+@pytest.mark.parametrize("make", HEADS.values(), ids=list(HEADS))
+@pytest.mark.parametrize("temperature", [[1.0, 1.0, 1.0], [0.5, 1.0, 2.0], []])
+def test_a_head_draws_a_sample_and_the_mean_at_once_as_it_does_apart(make, temperature):
+    part, num_rows = make(), len(temperature)
+    part.build((None, catalogue.NUM_VISIBLE))
+    size = part.num_parameters(catalogue.NUM_VISIBLE)
+
+    # As a served model is traced: of any number of rows.
+    @tf.function(input_signature=[
+        tf.TensorSpec([None, size]), tf.TensorSpec([None, 2], tf.int32), tf.TensorSpec([None])])
+    def answers(parameters, seeds, temperature):
+        return part.sample_and_mean(parameters, seeds, temperature), (
+            part.sample(parameters, seeds, temperature), part.mean(parameters, seeds))
+
+    parameters = np.linspace(-1, 1, num_rows * size).reshape([num_rows, size])
+    seeds = np.arange(2 * num_rows).reshape([num_rows, 2])
+    for one, other in zip(*answers(parameters, seeds, temperature), strict=True):
+        assert one.shape == [num_rows, catalogue.NUM_VISIBLE]
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("make", MODELS.values(), ids=list(MODELS))
 def test_a_model_from_its_config_has_the_same_outputs_and_the_same_training(make):
     model = make()
@@ -167,6 +188,8 @@ def test_each_row_generates_its_own_number_of_frames(make):
     frames, state = model.generate_from(
         model.initial_state(3), tf.constant([4, 2, 0]), seeds, temperature)
     longer, _ = model.generate_from(model.initial_state(3), tf.fill([3], 4), seeds, temperature)
+    first, _ = model.draw_from(model.initial_state(3), seeds, temperature)
+    np.testing.assert_array_equal(first, longer[:, 0])
     for row, length in enumerate([4, 2, 0]):
         np.testing.assert_array_equal(frames[row, :length], longer[row, :length])
         assert not frames[row, length:].numpy().any()

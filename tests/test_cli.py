@@ -265,6 +265,8 @@ def test_data_words_tell_names_files_and_counts(trained, capsys):
         (["continue", "--server", "localhost:1", "--primer_midi", "{file}", "--output_dir",
           "{out}"], "localhost:1"),
         (["plot", "--run_dir", "{new}"], "run_dir must be a run folder"),
+        (["plot", "--curves", "{text}", "--output_dir", "{out}"],
+         "curves must be a file that rnnpt reproduce wrote"),
         (["plot", "--midi", "{text}", "--output_dir", "{out}"], "source must be a MIDI file"),
         (["export", "--run_dir", "{new}", "--export_dir", "{out}"], "run_dir must be a run"),
         (["export", "--export_dir", "{out}"], "run_dir must name the run to export, got none"),

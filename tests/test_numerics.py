@@ -76,13 +76,26 @@ def test_uniform_with_a_seed_a_row_does_not_know_its_neighbours():
         numerics.uniform(tf.reverse(seeds, [0]), [3, 2, 4]).numpy(), together[::-1])
 
 
+@pytest.mark.parametrize("coarse", [False, True])
 @pytest.mark.parametrize("seed", [[1, 2], [[1, 2], [3, 4]]])
-def test_steps_of_a_chain_differ_and_repeat_with_the_seed(seed):
-    draws = numerics.uniform_steps(tf.constant(seed), 3, [2, 5])
-    again = numerics.uniform_steps(tf.constant(seed), 3, [2, 5])
-    steps = np.array([draws(tf.constant(step)) for step in range(3)])
-    np.testing.assert_array_equal(steps, [again(tf.constant(step)) for step in range(3)])
-    assert len(np.unique(steps)) == 30
+def test_steps_of_a_chain_differ_and_repeat_with_the_seed(seed, coarse):
+    def draw():
+        draws = numerics.uniform_steps(tf.constant(seed), 3, [2, 3], [5, 4], coarse)
+        return [np.concatenate(draws(tf.constant(step)), axis=-1) for step in range(3)]
+
+    steps = np.array(draw())
+    assert steps.shape == (3, 2, 3, 9)
+    np.testing.assert_array_equal(steps, draw())
+    # Two coarse numbers may be equal, but not nine of them.
+    assert len({frame.tobytes() for frame in steps.reshape([-1, 9])}) == 18
+
+
+def test_steps_of_a_chain_with_a_seed_a_row_do_not_know_their_neighbours():
+    seeds = tf.constant([[1, 2], [3, 4], [5, 6]])
+    together = numerics.uniform_steps(seeds, 2, [3], [4, 1])(1)
+    alone = numerics.uniform_steps(seeds[1:2], 2, [1], [4, 1])(1)
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one[1:2], other)
 
 
 def test_bernoulli_sample_is_certain_where_the_logits_are():

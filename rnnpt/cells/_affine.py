@@ -21,9 +21,9 @@ class AffineStep(NamedTuple):
         leak: (H,), or None for 1.
     """
 
-    kernel: keras.Variable
-    recurrent_kernel: keras.Variable
-    bias: keras.Variable
+    kernel: keras.Variable | tf.Tensor
+    recurrent_kernel: keras.Variable | tf.Tensor
+    bias: keras.Variable | tf.Tensor
     activation: Callable[[tf.Tensor], tf.Tensor]
     leak: tf.Tensor | None = None
 
@@ -71,11 +71,34 @@ def run_affine(
     Returns:
         The states before each step (N, B, H), and after the last (B, H).
     """
-    num_steps, leak = tf.shape(projected)[0], step.leak
+    past, last = _traced_run(
+        step.activation, steps_a_turn, projected, start,
+        tf.convert_to_tensor(step.recurrent_kernel), step.leak, real)
+    units = projected.shape[-1]
+    past.set_shape([None, None, units])
+    last.set_shape([None, units])
+    return past, last
+
+
+# TensorFlow keeps what a custom gradient is made of for ever. Here it is the graph of this function
+# alone, of which all models share a few; inside a model's graph it would be that of the model.
+@tf.function(autograph=False, reduce_retracing=True)
+def _traced_run(
+    activation: Callable[[tf.Tensor], tf.Tensor],
+    steps_a_turn: int,
+    projected: tf.Tensor,
+    start: tf.Tensor,
+    kernel: tf.Tensor,
+    leak: tf.Tensor | None,
+    real: tf.Tensor | None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """`run_affine` of tensors alone."""
+    num_steps = tf.shape(projected)[0]
 
     @tf.custom_gradient
     def run(projected: tf.Tensor, start: tf.Tensor, kernel: tf.Tensor) -> tuple:
-        states, activations = _forwards(step, projected, start, kernel, real, steps_a_turn)
+        states, activations = _forwards(
+            activation, projected, start, kernel, leak, real, steps_a_turn)
 
         def gradient(of_history: tf.Tensor, of_last: tf.Tensor) -> tuple:
             def body(t: tf.Tensor, state: tf.Tensor, deltas: tf.TensorArray) -> tuple:
@@ -86,7 +109,7 @@ def run_affine(
 
             def back(t: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
                 change = state if leak is None else leak * state
-                delta = step.gradient(activations[t], change)
+                delta = ACTIVATION_GRADIENTS[activation](activations[t], change)
                 if real is not None:
                     delta = tf.where(real[t], delta, tf.zeros_like(delta))
                 before = tf.matmul(delta, kernel, transpose_b=True)
@@ -98,7 +121,7 @@ def run_affine(
                 lambda t, *_: t >= 0, body, (num_steps - 1, of_last, _array(projected, num_steps)),
                 maximum_iterations=num_steps // steps_a_turn)
             of_projected = deltas.stack()
-            units = kernel.shape[0]
+            units = tf.shape(kernel)[0]
             of_kernel = tf.matmul(
                 tf.reshape(states[:-1], [-1, units]), tf.reshape(of_projected, [-1, units]),
                 transpose_a=True)
@@ -106,25 +129,26 @@ def run_affine(
 
         return (states[:-1], states[-1]), gradient
 
-    return run(projected, start, tf.convert_to_tensor(step.recurrent_kernel))
+    return run(projected, start, kernel)
 
 
 def _forwards(
-    step: AffineStep,
+    activation: Callable[[tf.Tensor], tf.Tensor],
     projected: tf.Tensor,
     start: tf.Tensor,
     kernel: tf.Tensor,
+    leak: tf.Tensor | None,
     real: tf.Tensor | None,
     steps_a_turn: int,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The states at all places (N + 1, B, H), and what the nonlinearity gave (N, B, H)."""
-    num_steps, leak = tf.shape(projected)[0], step.leak
+    num_steps = tf.shape(projected)[0]
 
     def body(
         t: tf.Tensor, state: tf.Tensor, states: tf.TensorArray, activations: list[tf.TensorArray]
     ) -> tuple:
         for _ in range(steps_a_turn):
-            new = step.activation(projected[t] + tf.matmul(state, kernel))
+            new = activation(projected[t] + tf.matmul(state, kernel))
             activations = [each.write(t, new) for each in activations]
             advanced = new if leak is None else state + leak * (new - state)
             state = advanced if real is None else tf.where(real[t], advanced, state)

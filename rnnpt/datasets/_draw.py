@@ -1,14 +1,14 @@
 """What every data set that is drawn shares: its random numbers, its endless batches, its checks."""
-import atexit
-import threading
-import time
+import collections
+import itertools
 from collections.abc import Callable, Iterator
+from concurrent import futures
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from rnnpt.datasets.sequence import PREFETCHED_BATCHES
+from rnnpt.datasets.sequence import PREFETCHED_BATCHES, untuned
 
 # Second half of the random key, so that no training seed can draw the test set.
 TRAINING, TEST = 0, 1
@@ -28,47 +28,6 @@ def generator(seed: int, purpose: int, step: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=[seed, purpose], counter=[0, 0, 0, step]))
 
 
-class _LastDraw:
-    """Lets the process end when no batch is being drawn.
-
-    TensorFlow draws ahead on a thread of its own. One that is at it when the interpreter ends never
-    gets its lock again, and the process waits for it for ever, as after an interrupt in a long fit.
-    """
-
-    #: Seconds in which TensorFlow takes a drawn batch over.
-    HANDING_OVER = 0.1
-
-    def __init__(self) -> None:
-        self._lock, self._num_running = threading.Lock(), 0
-        self._has_drawn = self._is_over = False
-
-    def unless_over(self, draw: Callable[[], Any]) -> Any | None:
-        """Draw, or give nothing where the process is about to end."""
-        with self._lock:
-            if self._is_over:
-                return None
-            self._num_running += 1
-            self._has_drawn = True
-        try:
-            return draw()
-        finally:
-            with self._lock:
-                self._num_running -= 1
-
-    def end(self) -> None:
-        """Let nothing more be drawn, and wait for what is being drawn."""
-        with self._lock:
-            self._is_over = True
-        while self._num_running > 0:
-            time.sleep(self.HANDING_OVER)
-        if self._has_drawn:
-            time.sleep(self.HANDING_OVER)
-
-
-_LAST_DRAW = _LastDraw()
-atexit.register(_LAST_DRAW.end)
-
-
 def endless(draw: Callable[[int], Any], start: int, signature: Any) -> tf.data.Dataset:
     """Draw one batch a step, without end.
 
@@ -81,14 +40,24 @@ def endless(draw: Callable[[int], Any], start: int, signature: Any) -> tf.data.D
         A dataset; a second pass begins at `start` again.
     """
     def generate() -> Iterator[Any]:
-        step = start
-        while (batch := _LAST_DRAW.unless_over(lambda: draw(step))) is not None:
-            yield batch
-            step += 1
+        # Ahead on a thread of Python's own, which the process waits for at its end. One of
+        # TensorFlow's that is at it then never gets the interpreter's lock again, and the process
+        # waits for it for ever, as after an interrupt in a long fit.
+        thread = futures.ThreadPoolExecutor(1, "rnnpt-draw")
+        try:
+            steps = itertools.count(start)
+            ahead = collections.deque(
+                thread.submit(draw, next(steps)) for _ in range(PREFETCHED_BATCHES))
+            while True:
+                batch = ahead.popleft().result()
+                ahead.append(thread.submit(draw, next(steps)))
+                yield batch
+        finally:
+            thread.shutdown(wait=False, cancel_futures=True)
 
     return tf.data.Dataset.from_generator(generate, output_signature=signature).apply(
-        tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).prefetch(
-            PREFETCHED_BATCHES)
+        tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).with_options(
+            untuned())
 
 
 def check_integer(name: str, value: object, least: int, advice: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnpt import numerics
+from rnnpt.datasets.sequence import untuned
 
 #: Pixels along a side of a face (Sutskever 2013, table 7.1: 625 of them).
 FACE_SIDE = 25
@@ -91,7 +92,7 @@ class Images:
                 alg=numerics.RANDOM_ALGORITHM)
             return tf.gather(images, chosen)
 
-        return tf.data.Dataset.range(start, tf.int64.max).map(draw)
+        return tf.data.Dataset.range(start, tf.int64.max).map(draw).with_options(untuned())
 
 
 def mnist(path: str | os.PathLike[str] | None = None, num_test: int = 1_000) -> Images:

@@ -153,13 +153,16 @@ def reproduce(
     if not 0 < budget <= 1:
         raise ConfigError(f"budget must be above 0 and at most 1, got {budget}: 1 is the whole.")
     import_quietly()
-    from rnnpt.experiments import reproduction
+    from rnnpt.experiments import curve, picture, reproduction
 
     results = reproduction.open_table(output_dir / f"{table}.csv")
+    curves = curve.path_beside(results.path)
     try:
         reproduction.reproduce(
             asked, results, chosen_data, chosen_rows, seeds, budget, runs_dir / table, data_dir)
     finally:
+        if curves.exists():
+            print(*picture.draw_accuracies(curves, output_dir), sep="\n")
         print(reproduction.write_markdown(asked, results))
 
 
@@ -239,13 +242,15 @@ def continue_music(
 
 
 def plot(
-    run_dir: Path | None, midi: Path | None, steps_per_quarter: int, output_dir: Path | None
+    run_dir: Path | None, midi: Path | None, curves: Path | None, steps_per_quarter: int,
+    output_dir: Path | None,
 ) -> None:
-    """Draws the learning curve of a run, or the piano roll of a MIDI file.
+    """Draws the learning curve of a run, the piano roll of a MIDI file, or accuracies over time.
 
     Args:
         run_dir: The run folder, or
-        midi: the file.
+        midi: the file, or
+        curves: the file of several runs' curves.
         steps_per_quarter: Steps a quarter note of the MIDI file.
         output_dir: Folder of the picture; that of the run or of the file by default.
     """
@@ -253,6 +258,8 @@ def plot(
 
     if run_dir is not None:
         print(picture.draw_learning_curve(run_dir, output_dir or run_dir))
+    elif curves is not None:
+        print(*picture.draw_accuracies(curves, output_dir or curves.parent), sep="\n")
     elif midi is not None:
         print(picture.draw_midi(midi, output_dir or midi.parent, steps_per_quarter))
 

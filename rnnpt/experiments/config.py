@@ -56,9 +56,9 @@ class PhaseConfig:
     Args:
         epochs: Passes over the data at most; 0 leaves the phase out.
         optimizer: Keras' optimizer; "sgd" is Nesterov's with `momentum`. "hessian_free" is
-            `optimizers.HessianFree` on batches of whole pieces: it wants a `batch_size` of many and
-            a `segment_length` of the longest, has `damping`, and goes by no learning rate, decay
-            or clip.
+            `optimizers.HessianFree` on batches of whole sequences, into which pieces longer than
+            `segment_length` are cut (`Sequences.cut`): it wants a `batch_size` of many, has
+            `damping`, and goes by no learning rate, decay or clip.
         learning_rate: Step size.
         momentum: For "sgd" only.
         weight_decay: What every update takes off each weight, as a share of the learning rate
@@ -129,6 +129,8 @@ class EvaluationConfig:
         num_gibbs_steps: Steps of the chain that draws them, for RBM models.
         num_ais_runs: Runs of annealed importance sampling a frame, for RBM models.
         num_ais_temperatures: Steps of each run.
+        num_ais_frames: Frames, drawn at random, that get all this work; the others a cheap
+            estimate, which those correct. None for all frames.
         batch_size: Pieces that are read at a time.
         num_frames: Frames whose samples are in memory at a time.
     """
@@ -137,6 +139,7 @@ class EvaluationConfig:
     num_gibbs_steps: int = 50
     num_ais_runs: int = 100
     num_ais_temperatures: int = 100
+    num_ais_frames: int | None = None
     batch_size: int = 8
     num_frames: int = 512
 
@@ -152,6 +155,8 @@ class ExperimentConfig:
         fit: The phase on the data.
         hmm: The hidden Markov model of `pretrain`.
         evaluation: How the table is measured.
+        accuracy_every: Epochs of each phase from one accuracy on the validation pieces to the next
+            in the log, of one sample a frame; 0 leaves it out.
         seed: Of weights, batches and every draw.
     """
 
@@ -161,6 +166,7 @@ class ExperimentConfig:
     pretrain: PretrainConfig = PretrainConfig(epochs=0)
     hmm: HMMConfig = HMMConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    accuracy_every: int = 0
     seed: int = 0
 
 

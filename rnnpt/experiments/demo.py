@@ -61,7 +61,7 @@ def run(output_dir: Path, smoke: bool) -> None:
     say(3, f"Measuring on the test pieces: rnnpt evaluate --run_dir {run_dir}")
     command.evaluate(run_dir, [], SEED, None)
     say(4, f"Drawing the learning curve: rnnpt plot --run_dir {run_dir} --output_dir {output_dir}")
-    command.plot(run_dir, None, 1, output_dir)
+    command.plot(run_dir, None, None, 1, output_dir)
     say(5, f"Exporting: rnnpt export --run_dir {run_dir} --export_dir {export_dir}")
     command.export(run_dir, export_dir)
     say(6, f"Cutting off the opening of a chorale of the test set: {PRIMER_STEPS} quarter notes")

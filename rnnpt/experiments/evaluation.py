@@ -3,18 +3,18 @@
 import csv
 import dataclasses
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
-from rnnpt import datasets, heads, metrics, numerics
+from rnnpt import datasets, metrics, numerics
 from rnnpt.experiments import run_folder
+from rnnpt.experiments.accuracy import FIRST_DRAW, Chunks, compiled, draw_functions, total_score
 from rnnpt.experiments.config import EvaluationConfig
+from rnnpt.experiments.likelihood import Likelihood
 from rnnpt.models import baselines, n_gram
 from rnnpt.whole_file import write_bytes
 
@@ -148,17 +148,6 @@ def to_markdown(rows: list[Row]) -> str:
     return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
 
 
-class _Chunk(NamedTuple):
-    """Frames that are scored together, tensors with a row a frame."""
-
-    parameters: tf.Tensor
-    frames: tf.Tensor
-    previous: tf.Tensor
-
-
-_Draw = Callable[[_Chunk, tf.Tensor], tf.Tensor]
-
-
 def evaluate_model(
     model: keras.Model,
     sequences: datasets.Sequences,
@@ -178,83 +167,29 @@ def evaluate_model(
     Returns:
         A row for each way to draw the model's frames.
     """
-    estimate, draws = _estimate_function(model, config), _draw_functions(model, config)
-    log_prob, variance, counts = 0.0, 0.0, np.zeros(3, np.int64)
-    scores = dict.fromkeys(draws, 0.0)
+    draws = draw_functions(model, config)
+    likelihood = Likelihood(model, config, sequences.num_frames, seed)
+    mean = compiled(model, lambda chunk, seed: model.head.mean(chunk.parameters, seed))
+    counts, scores = np.zeros(3, np.int64), dict.fromkeys(draws, 0.0)
     bar = tqdm(total=sequences.num_frames, desc="evaluate", unit="frame", disable=not progress)
-    for index, chunk in enumerate(_chunks(model, sequences, config)):
+    for index, chunk in enumerate(Chunks(model, sequences, config)):
         # A stream for each chunk and purpose, which no other one shifts.
         stream = numerics.fold_in(numerics.as_seed(seed), index)
-        log_probs, errors, means = estimate(chunk, numerics.fold_in(stream, 0))
-        log_prob += np.sum(log_probs, dtype=np.float64)
-        variance += np.sum(np.square(errors, dtype=np.float64))
+        likelihood.add(chunk, numerics.fold_in(stream, 0))
+        means = mean(chunk, numerics.fold_in(stream, 1))
         counts += metrics.note_counts(means, chunk.frames)
         for i, (name, draw) in enumerate(draws.items()):
-            for j in range(config.num_samples):
-                number = 1 + i * config.num_samples + j
-                samples = draw(chunk, numerics.fold_in(stream, number))
-                scores[name] += float(metrics.frame_scores(samples, chunk.frames).sum())
+            first = FIRST_DRAW + i * config.num_samples
+            scores[name] += total_score(draw, chunk, stream, first, config.num_samples)
         bar.update(len(chunk.frames))
     bar.close()
-    likelihood = metrics.log_likelihood(log_prob, sequences.num_frames)
-    error = float(np.sqrt(variance)) / sequences.num_frames
+    log_likelihood, error = likelihood.result()
     num_draws = sequences.num_frames * config.num_samples
     micro = 100 * metrics.micro_accuracy(counts)
     return [
-        Row(type(model).__name__, name, likelihood, error, 100 * total / num_draws, micro)
+        Row(type(model).__name__, name, log_likelihood, error, 100 * total / num_draws, micro)
         for name, total in scores.items()
     ]
-
-
-def _chunks(
-    model: keras.Model, sequences: datasets.Sequences, config: EvaluationConfig
-) -> Iterator[_Chunk]:
-    """Yields the real frames of all pieces, so many at a time that the samples stay small."""
-    batches = sequences.pieces(config.batch_size)
-    predict = tf.function(model.call, input_signature=[batches.element_spec])
-    for batch in batches:
-        frames, mask = batch["frames"], batch["mask"]
-        previous = tf.pad(frames[:, :-1], [[0, 0], [1, 0], [0, 0]])
-        whole = [tf.boolean_mask(x, mask) for x in (predict(batch), frames, previous)]
-        for start in range(0, len(whole[0]), config.num_frames):
-            rows = slice(start, start + config.num_frames)
-            yield _Chunk(*(x[rows] for x in whole))
-
-
-def _compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a function of a chunk and a seed as a graph that serves chunks of any length."""
-    widths = (model.head.num_parameters(model.num_visible), model.num_visible, model.num_visible)
-    chunk = _Chunk(*(tf.TensorSpec((None, width)) for width in widths))
-    return tf.function(function, input_signature=[chunk, tf.TensorSpec((2,), tf.int32)])
-
-
-def _estimate_function(model: keras.Model, config: EvaluationConfig) -> Callable[..., Any]:
-    """Returns a function of a chunk: log-likelihoods, their standard errors, expected frames."""
-    schedule = heads.AISSchedule(config.num_ais_runs, config.num_ais_temperatures)
-
-    def estimate(chunk: _Chunk, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        log_probs, errors = model.head.estimate_log_prob(
-            chunk.parameters, chunk.frames, numerics.fold_in(seed, 0), schedule
-        )
-        return log_probs, errors, model.head.mean(chunk.parameters, numerics.fold_in(seed, 1))
-
-    return _compiled(model, estimate)
-
-
-def _draw_functions(model: keras.Model, config: EvaluationConfig) -> dict[str, _Draw]:
-    """Returns each way to draw a frame for each row of a chunk, by what the table calls it."""
-    head, steps = model.head, config.num_gibbs_steps
-    draws: dict[str, _Draw] = {"exactly": lambda chunk, seed: head.sample(chunk.parameters, seed)}
-    if isinstance(head, heads.RBMHead):
-        draws = {
-            f"{steps} Gibbs steps from the frame before": lambda chunk, seed: head.sample(
-                chunk.parameters, seed, start=chunk.previous, num_steps=steps
-            ),
-            f"{steps} Gibbs steps from an independent frame": lambda chunk, seed: head.sample(
-                chunk.parameters, seed, num_steps=steps
-            ),
-        }
-    return {name: _compiled(model, draw) for name, draw in draws.items()}
 
 
 def _measure_n_grams(splits: datasets.Splits, num_samples: int, seed: int) -> Iterator[Row]:

@@ -1,12 +1,13 @@
-"""The pictures of a run and of a MIDI file. Imports no TensorFlow."""
+"""The pictures of a run, of several runs and of a MIDI file. Imports no TensorFlow."""
 
 import csv
 from pathlib import Path
 
+from rnnpt.experiments import curve
 from rnnpt.experiments.run_folder import LOG, read_config
 from rnnpt.experiments.setting import ConfigError
 from rnnpt.music.pianoroll_midi import PianoRoll, midi_to_pianoroll
-from rnnpt.music.plot import plot_learning_curve, plot_pianoroll
+from rnnpt.music.plot import plot_accuracy, plot_learning_curve, plot_pianoroll
 
 
 def draw_learning_curve(run_dir: Path, output_dir: Path) -> Path:
@@ -34,6 +35,27 @@ def draw_learning_curve(run_dir: Path, output_dir: Path) -> Path:
     output_dir.mkdir(parents=True, exist_ok=True)
     plot_learning_curve(rows, path, title=run_dir.resolve().name)
     return path
+
+
+def draw_accuracies(curves: Path, output_dir: Path) -> list[Path]:
+    """Draws the accuracies of a table's runs over their wall time.
+
+    Args:
+        curves: Their CSV file, which `rnnpt reproduce` writes beside the results.
+        output_dir: Folder of the pictures; made if it is not there.
+
+    Returns:
+        A picture a data set, named after the file and the set.
+
+    Raises:
+        ConfigError: If it is no such file.
+    """
+    paths = []
+    for data, runs in curve.read(curves).items():
+        paths.append(output_dir / f"{curves.stem}_{data}.png")
+        output_dir.mkdir(parents=True, exist_ok=True)
+        plot_accuracy(runs, paths[-1], title=data)
+    return paths
 
 
 def draw_midi(midi: Path, output_dir: Path, steps_per_quarter: int = 1) -> Path:

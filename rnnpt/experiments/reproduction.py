@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from rnnpt import __version__, datasets
-from rnnpt.experiments import evaluation, run_folder, training
+from rnnpt.experiments import curve, evaluation, run_folder, training
 from rnnpt.experiments.config import EvaluationConfig, ExperimentConfig, named
 from rnnpt.experiments.published import BASELINES, Row, Table
 from rnnpt.experiments.result_table import ResultTable, this_command, this_machine
 from rnnpt.experiments.setting import ConfigError, override
-from rnnpt.pretraining import PlanResult
+from rnnpt.pretraining import PlanResult, load_hmm
 from rnnpt.whole_file import write_bytes
 
 KEY = ("data", "row", "seed", "budget")
@@ -77,6 +77,8 @@ def reproduce(
         data_dir: Folder of the published sets.
         progress: As of `training.train`.
     """
+    # What runs is the code of now, whatever becomes of the files.
+    commit = this_commit()
     for name in data:
         splits: datasets.Splits | None = None
         counted: dict[str, evaluation.Row] = {}
@@ -96,8 +98,9 @@ def reproduce(
                 else:
                     run_dir = runs_dir / name / f"{_slug(row.name)}-{budget:g}-{seed}"
                     figures = _train(row, splits, name, seed, budget, run_dir, progress)
+                    curve.keep(curve.path_beside(results.path), run_dir, **key)
                 results.add(**key, **figures | {
-                    "commit": this_commit(), "command": this_command(),
+                    "commit": commit, "command": this_command(),
                     "machine": this_machine()})
                 print(f"{name}, {row.name}, seed {seed}: log-likelihood "
                       f"{figures['log_likelihood']} nats a frame", flush=True)
@@ -105,6 +108,8 @@ def reproduce(
 
 def write_markdown(table: Table, results: ResultTable) -> Path:
     """Writes the table with what there is of results, beside their CSV file.
+
+    What stands in a file of the table's name and "_notes.md" goes in at the top.
 
     Args:
         table: The table.
@@ -119,6 +124,10 @@ def write_markdown(table: Table, results: ResultTable) -> Path:
         "of the set; accuracy (ACC) by the rule of 2012, and micro, TP / (TP + FP + FN). Of more "
         "seeds the mean and the standard deviation. A budget is the share of the epochs that was "
         "trained.")]
+    for text in (table.note, _notes(results.path)):
+        lines += ["", text] if text else []
+    curves = curve.path_beside(results.path)
+    runs = curve.read(curves) if curves.exists() else {}
     for name in table.data:
         lines += ["", f"## {name}", "",
                   "| | LL, published | ours | its standard error | ACC, published | ours | from an "
@@ -126,6 +135,9 @@ def write_markdown(table: Table, results: ResultTable) -> Path:
                   "|---|" + "---:|" * 12]
         for row in table.rows:
             lines += _lines(row, name, results.rows)
+        if name in runs:
+            lines += ["", *curve.to_markdown(runs[name]), "",
+                      f"![Accuracy over time]({curves.stem}_{name}.png)"]
     path = results.path.with_suffix(".md")
     write_bytes(path, ("\n".join(lines) + "\n").encode())
     return path
@@ -183,7 +195,7 @@ def _train(
     result = training.train(run_dir, config, splits, progress)
     model = training.load_model(run_dir, splits.num_visible)
     rows = evaluation.evaluate_model(model, splits.test, config.evaluation, seed, bool(progress))
-    seconds = _seconds(result)
+    seconds = _seconds(result, run_dir / run_folder.HMM)
     return _figures(rows) | {
         "val_log_likelihood": f"{result.best['val_log_likelihood']:.4f}",
         "best_epoch": result.best["epoch"], "updates": result.history[-1]["updates"],
@@ -192,14 +204,29 @@ def _train(
         "config": run.config, "settings": " ".join(settings)}
 
 
-def _seconds(result: PlanResult) -> dict[str, float]:
-    """Wall time of each phase and of making its data, in order; nothing for what took none."""
+def _seconds(result: PlanResult, hmm: Path) -> dict[str, float]:
+    """Wall time of each phase and of making its data, in order; nothing for what took none.
+
+    Of the data of a hidden Markov model its own training stands apart.
+    """
     seconds: dict[str, float] = {}
     for row in result.history:
         for name, value in ((f"{row['phase']} data", row["data_seconds"]),
                             (row["phase"], row["seconds"])):
             seconds[name] = seconds.get(name, 0.0) + value
+    if hmm.exists():
+        training_seconds = load_hmm(hmm).seconds
+        # Less where a run that was stopped in its first epoch has found the fit in its folder.
+        drawing = seconds["hmm data"] - training_seconds
+        seconds = {"hmm training": training_seconds} | seconds | (
+            {"hmm data": drawing} if drawing >= 0 else {})
     return {name: value for name, value in seconds.items() if value >= 0.05}
+
+
+def _notes(results: Path) -> str:
+    """What was written by hand about the results."""
+    path = results.with_name(f"{results.stem}_notes.md")
+    return path.read_text(encoding="utf-8").strip() if path.exists() else ""
 
 
 def _figures(rows: Sequence[evaluation.Row]) -> dict[str, Any]:

@@ -15,13 +15,14 @@ from rnnpt.whole_file import write_bytes
 
 CONFIG = "config.json"
 LOG = "log.csv"
+HMM = "hmm.npz"
 BEST_WEIGHTS = "best.weights.h5"
 TABLE_CSV = "evaluation.csv"
 TABLE_MARKDOWN = "evaluation.md"
 FILES = (
     "plan.json",
     "checkpoint.npz",
-    "hmm.npz",
+    HMM,
     LOG,
     BEST_WEIGHTS,
     "tensorboard",

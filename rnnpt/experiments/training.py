@@ -8,6 +8,7 @@ import keras
 
 from rnnpt import datasets, optimizers, pretraining
 from rnnpt.experiments import run_folder
+from rnnpt.experiments.accuracy import accuracy_function
 from rnnpt.experiments.config import ExperimentConfig, FitConfig, PhaseConfig
 from rnnpt.experiments.model import build_model
 from rnnpt.experiments.model_config import KerasCellConfig, SequenceConfig
@@ -32,16 +33,20 @@ def train(
         The history of all phases and the best epoch.
     """
     model = build_model(config.model, config.seed)
-    phases = [_fit_phase(config.fit, splits.train)]
-    sources = {"train": lambda: splits.train}
+    train = splits.train
+    if config.fit.optimizer == "hessian_free":
+        train = train.cut(config.fit.segment_length)
+    phases = [_fit_phase(config.fit, train)]
+    sources = {"train": lambda: train}
     schedule = _schedule(config) if config.pretrain.epochs else None
     if schedule is not None:
         patience = config.pretrain.patience
         first = [dataclasses.replace(phase, patience=patience) for phase in schedule.phases()]
         phases = [*first, *phases]
-        sources |= schedule.sources(splits.train, run_dir)
+        sources |= schedule.sources(train, run_dir)
     return pretraining.run_plan(
-        model, phases, sources, splits.valid, config.seed, run_dir, progress, _start(config)
+        model, phases, sources, splits.valid, config.seed, run_dir, progress, _start(config),
+        _probe(model, splits.valid, config),
     )
 
 
@@ -104,6 +109,19 @@ def _start(config: ExperimentConfig) -> pretraining.Start | None:
     if before.schedule == "inputs":
         return pretraining.input_start(before.frame_epochs, before.learning_rate, seed=config.seed)
     return None
+
+
+def _probe(
+    model: keras.Model, valid: datasets.Sequences, config: ExperimentConfig
+) -> pretraining.Probe | None:
+    """Returns the accuracy on the validation pieces, if the log shall have it."""
+    if not config.accuracy_every:
+        return None
+    model.build_for(valid.num_visible)
+    # One sample of each of many frames: to a fraction of a percent, in a fraction of an epoch.
+    cheap = dataclasses.replace(config.evaluation, num_samples=1)
+    return pretraining.Probe(
+        "val_accuracy", config.accuracy_every, accuracy_function(model, valid, cheap, config.seed))
 
 
 def _schedule(config: ExperimentConfig) -> pretraining.Schedule | None:

@@ -1,4 +1,4 @@
-"""A model frozen for serving: a SavedModel with five signatures, and a front to play it here."""
+"""A model frozen for serving: a SavedModel with six signatures, and a front to play it here."""
 
 from rnnpt.export._folder import next_version
 from rnnpt.export._option import ExportError

@@ -16,7 +16,7 @@ REQUESTS_FILE = Path("assets.extra") / "golden_requests.npz"
 ANSWERS_FILE = Path("assets.extra") / "golden_answers.npz"
 
 #: Signatures in the order in which one's answer gives the next its state.
-ORDER = ("start", "step", "generate", "serving_default", "score")
+ORDER = ("start", "step", "generate", "serving_default", "score", "draw")
 #: Rows, steps heard and steps drawn: enough that rows, lengths and draws differ.
 _NUM_ROWS, _NUM_HEARD, _NUM_DRAWN = 2, 3, 4
 

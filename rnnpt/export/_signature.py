@@ -1,4 +1,4 @@
-"""The five signatures of a served model, as functions of tensors alone.
+"""The six signatures of a served model, as functions of tensors alone.
 
 The server keeps nothing between two calls: the state goes out and comes back packed, (B, S). Each
 row draws from its own seed, so that its answer does not depend on its neighbours.
@@ -18,6 +18,7 @@ INPUTS = {
     "serving_default": ("frames", "length"),
     "start": ("session",),
     "step": ("frame", "state", "seed", "temperature"),
+    "draw": ("state", "seed", "temperature"),
     "generate": ("state", "frames", "length", "num_steps", "seed", "temperature"),
     "score": ("frames", "length"),
 }
@@ -68,7 +69,8 @@ class Signatures:
         state = self._advance(inputs, self.model.initial_state(num_rows))
         # The same seed for each row: equal rows get equal answers.
         seed = tf.tile(numerics.as_seed(self.options.seed)[tf.newaxis], [num_rows, 1])
-        return {"probabilities": self._mean(self.model.parameters(state), seed)}
+        mean = self.model.head.mean(self.model.parameters(state), seed)
+        return {"probabilities": tf.ensure_shape(mean, self.specs["frame"].shape)}
 
     def start(self, session: tf.Tensor) -> Outputs:
         """The state before the first frame.
@@ -99,12 +101,34 @@ class Signatures:
         """
         inputs = self._check(frame=frame, state=state, seed=seed, temperature=temperature)
         parameters, new_state = self.model.step(inputs["frame"], self._unpack(inputs["state"]))
-        sample = self.model.head.sample(parameters, inputs["seed"], inputs["temperature"])
+        sample, mean = (
+            tf.ensure_shape(frames, self.specs["frame"].shape)
+            for frames in self.model.head.sample_and_mean(
+                parameters, inputs["seed"], inputs["temperature"]))
         return {
-            "probabilities": self._mean(parameters, inputs["seed"]),
-            "sample": tf.ensure_shape(sample, self.specs["frame"].shape),
+            "probabilities": mean,
+            "sample": sample,
             "state": self._pack(new_state),
         }
+
+    def draw(self, state: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor) -> Outputs:
+        """Draw one frame and hear it: what `generate` of one frame does, without what it can.
+
+        Live players ask for nothing else, and each asks many times a second.
+
+        Args:
+            state: Where to go on from (B, S).
+            seed: One a row (B, 2).
+            temperature: One a row (B,).
+
+        Returns:
+            One "sample" (B, V) of the next frame, and "state" (B, S) after it.
+        """
+        inputs = self._check(state=state, seed=seed, temperature=temperature)
+        sample, new_state = self.model.draw_from(
+            self._unpack(inputs["state"]), inputs["seed"], inputs["temperature"])
+        return {"sample": tf.ensure_shape(sample, self.specs["frame"].shape),
+                "state": self._pack(new_state)}
 
     def generate(
         self,
@@ -180,10 +204,6 @@ class Signatures:
     def _advance(self, inputs: dict[str, tf.Tensor], state: list[tf.Tensor]) -> list[tf.Tensor]:
         mask = tf.sequence_mask(inputs["length"], tf.shape(inputs["frames"])[1])
         return self.model.advance(inputs["frames"], mask, state)
-
-    def _mean(self, parameters: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        mean = self.model.head.mean(parameters, seed)
-        return tf.ensure_shape(mean, self.specs["frame"].shape)
 
     def _pack(self, state: list[tf.Tensor]) -> tf.Tensor:
         return tf.ensure_shape(numerics.pack(state), self.specs["state"].shape)

@@ -36,7 +36,7 @@ def save(
     steps_per_quarter: int | None = None,
     verify: bool = False,
 ) -> None:
-    """Writes a SavedModel with the signatures serving_default, start, step, generate and score.
+    """Writes a SavedModel with the signatures of a served model: see `export/README.md`.
 
     It holds the weights and nothing of the training, requests that warm the server up, others with
     their answers, and `assets.extra/rnnpt.json` with what is fixed. The version appears whole or

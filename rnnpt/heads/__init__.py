@@ -1,6 +1,6 @@
 """Conditional distributions of one frame: what says how likely it is. One head a file."""
 
-from rnnpt.heads._ais import AISSchedule
+from rnnpt.heads._ais import CHEAP_SCHEDULE, AISSchedule
 from rnnpt.heads.bernoulli import BernoulliHead
 from rnnpt.heads.bernoulli_mixture import BernoulliMixtureHead
 from rnnpt.heads.categorical import CategoricalHead
@@ -15,6 +15,7 @@ __all__ = [
     "AISSchedule",
     "BernoulliHead",
     "BernoulliMixtureHead",
+    "CHEAP_SCHEDULE",
     "CategoricalHead",
     "FactoredCategoricalHead",
     "GaussianHead",

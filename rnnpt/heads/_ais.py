@@ -59,6 +59,10 @@ def _climbs(ladder: tuple[float, ...]) -> bool:
 #: For tables: 100 runs, as in Boulanger-Lewandowski et al. 2012.
 FULL = AISSchedule()
 
+#: For a look while training goes on. Fewer temperatures would overrate strong couplings by nats: of
+#: two estimates of equal work take that of fewer frames.
+CHEAP_SCHEDULE = AISSchedule(num_runs=10, num_temperatures=300, frames_at_once=80)
+
 _MEAN_FIELD_STEPS = 10
 
 
@@ -167,7 +171,7 @@ def _anneal(
     ladder = tf.constant(schedule.ladder, dtype)
     num_steps = len(schedule.ladder) - 1
     draws = numerics.uniform_steps(
-        seed, num_steps + 1, [num_rbms, num_runs, num_uniforms + num_hidden])
+        seed, num_steps + 1, [num_rbms, num_runs], [num_uniforms + num_hidden])
 
     def body(
         step: tf.Tensor, visible: tf.Tensor, log_weights: tf.Tensor
@@ -177,14 +181,14 @@ def _anneal(
         log_weights += (inverse - hotter) * tf.reduce_sum(
             visible * (visible_bias - base_fields), axis=-1)
         log_weights += tf.reduce_sum(_softplus_step(fields, hotter, inverse), axis=-1)
-        uniforms = tf.cast(draws(step + 1), dtype)
+        uniforms = tf.cast(draws(step + 1)[0], dtype)
         hidden = numerics.bernoulli_sample(inverse * fields, uniforms[..., num_uniforms:])
         mean = units.mean((1 - inverse) * base_fields + inverse * (
             visible_bias + tf.tensordot(hidden, kernel, axes=[[2], [1]])))
         visible = units.draw(mean, uniforms[..., :num_uniforms])
         return step + 1, visible, log_weights
 
-    first = tf.cast(draws(tf.constant(0)), dtype)[..., :num_uniforms]
+    first = tf.cast(draws(tf.constant(0))[0], dtype)[..., :num_uniforms]
     mean = tf.repeat(units.mean(base_fields), num_runs, axis=1)
     _, _, log_weights = tf.while_loop(
         lambda step, *_: step < num_steps, body,

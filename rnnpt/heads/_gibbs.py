@@ -20,7 +20,8 @@ class Chain(NamedTuple):
     Attributes:
         visible: the last frame (..., V).
         mean: the mean of v given the last h (..., V).
-        average: that mean, averaged over the steps (..., V); None where it was not asked for.
+        average: that mean, averaged over the chain's second half (..., V); None where it was not
+            asked for.
     """
 
     visible: tf.Tensor
@@ -31,7 +32,7 @@ class Chain(NamedTuple):
 def run_chain(
     kernel: tf.Tensor,
     biases: tuple[tf.Tensor, tf.Tensor],
-    start: tf.Tensor,
+    start: tf.Tensor | None,
     seed: tf.Tensor,
     num_steps: int | tf.Tensor,
     units: VisibleUnits,
@@ -44,12 +45,14 @@ def run_chain(
     Args:
         kernel: W (V, K).
         biases: of the visible (..., V) and of the hidden units (..., K).
-        start: v that the chains start from (..., V).
+        start: v that the chains start from (..., V); drawn from the visible biases alone where
+            None.
         seed: int32 (2,), or (B, 2) for one a row.
         num_steps: length of the chains.
         units: the visible units.
         factor: multiplies the energy: an inverse temperature; 1 where None.
-        average: whether the average over the steps is wanted.
+        average: whether the average over the second half is wanted, the middle step of an odd
+            number among it.
         coarse: whether draws of one stream have 16 random bits, which are a third of a chain's
             time less: for chains whose mean over many frames is all that counts.
 
@@ -58,29 +61,46 @@ def run_chain(
     """
     visible_bias, hidden_bias = biases
     dtype, transposed = kernel.dtype, tf.transpose(kernel)
-    # Two streams: cutting one of both would copy it.
-    rows = tf.shape(visible_bias)[:-1]
-    sizes = (kernel.shape[1], units.num_uniforms(kernel.shape[0]))
-    hidden_draws, visible_draws = (
-        numerics.uniform_steps(
-            numerics.fold_in(seed, i), num_steps, tf.concat([rows, [size]], axis=0), coarse)
-        for i, size in enumerate(sizes))
+    # What the start is drawn by comes before the steps' own draws.
+    first = int(start is None)
+    draws = numerics.uniform_steps(
+        seed, num_steps + first, tf.shape(visible_bias)[:-1],
+        [kernel.shape[1], units.num_uniforms(kernel.shape[0])], coarse)
+    if start is None:
+        uniforms = tf.cast(draws(tf.constant(0))[1], dtype)
+        start = units.draw(units.mean(visible_bias, factor), uniforms, factor)
 
-    def body(
-        step: tf.Tensor, visible: tf.Tensor, mean: tf.Tensor, total: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        fields = hidden_bias + tf.tensordot(visible, kernel, axes=1)
+    def move(step: tf.Tensor, visible: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        hidden_draws, visible_draws = (tf.cast(each, dtype) for each in draws(step + first))
+        fields = hidden_bias + _product(visible, kernel)
         hidden = numerics.bernoulli_sample(
-            fields if factor is None else factor * fields, tf.cast(hidden_draws(step), dtype))
-        mean = units.mean(visible_bias + tf.tensordot(hidden, transposed, axes=1), factor)
-        visible = units.draw(mean, tf.cast(visible_draws(step), dtype), factor)
-        return step + 1, visible, mean, total + mean if average else total
+            fields if factor is None else factor * fields, hidden_draws)
+        mean = units.mean(visible_bias + _product(hidden, transposed), factor)
+        return units.draw(mean, visible_draws, factor), mean
 
-    _, visible, mean, total = tf.while_loop(
-        lambda step, *_: step < num_steps, body,
-        (tf.constant(0), start, start, tf.zeros_like(start)),
-        maximum_iterations=num_steps, parallel_iterations=1)
-    return Chain(visible, mean, total / tf.cast(num_steps, dtype) if average else None)
+    def walk(start: tf.Tensor, begin: int | tf.Tensor, end: int | tf.Tensor) -> list[tf.Tensor]:
+        """The last frame, its mean, and the sum of the means on the way if it is wanted."""
+        def body(step: tf.Tensor, visible: tf.Tensor, *means: tf.Tensor) -> tuple:
+            visible, mean = move(step, visible)
+            return step + 1, visible, mean, *(total + mean for total in means[1:])
+
+        totals = [tf.zeros_like(start)] if average else []
+        return tf.while_loop(
+            lambda step, *_: step < end, body, (tf.constant(begin), start, start, *totals),
+            maximum_iterations=end - begin, parallel_iterations=1)[1:]
+
+    if not average:
+        visible, mean = walk(start, 0, num_steps)
+        return Chain(visible, mean, None)
+    middle = num_steps // 2
+    visible, mean, total = walk(walk(start, 0, middle)[0], middle, num_steps)
+    return Chain(visible, mean, total / tf.cast(num_steps - middle, dtype))
+
+
+def _product(rows: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    # `tf.tensordot` puts ten small operations for the shapes around each product, which are a
+    # quarter of a draw for a single row.
+    return tf.matmul(rows, kernel) if rows.shape.rank == 2 else tf.tensordot(rows, kernel, axes=1)
 
 
 def as_num_steps(value: object, owner: str) -> int | Schedule:

@@ -161,6 +161,21 @@ class Head(keras.layers.Layer):
         """
         raise NotImplementedError(f"{type(self).__name__} has no mean")
 
+    def sample_and_mean(
+        self, parameters: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What `sample` and `mean` give for the same seed; a head that can does both at once.
+
+        Args:
+            parameters: (B, P).
+            seed: one a row, int32 (B, 2).
+            temperature: of the sample, one a row (B,).
+
+        Returns:
+            Frames (B, V), and probabilities of the units (B, V).
+        """
+        return self.sample(parameters, seed, temperature), self.mean(parameters, seed)
+
 
 def inverse_temperature(temperature: float | tf.Tensor) -> tf.Tensor:
     """The factor that a temperature puts on an energy or on logits.

@@ -1,5 +1,6 @@
 """The NADE head: each unit of a frame given the units below it, and exact."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -144,7 +145,8 @@ class NADEHead(Head):
         Returns:
             Frames (..., V), in {0, 1}.
         """
-        return self._draw(parameters, seed, inverse_temperature(temperature))[0]
+        uniforms = self._uniforms(seed, tf.shape(parameters)[:-1])
+        return self._draw(parameters, uniforms, inverse_temperature(temperature))[0]
 
     def mean(self, parameters: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """An estimate of the expected frame: the mean of P(v_i = 1 | v_<i) over samples v.
@@ -156,11 +158,9 @@ class NADEHead(Head):
         Returns:
             Probabilities (..., V).
         """
-        shape = tf.shape(parameters)
-        parameters = tf.broadcast_to(
-            parameters[..., tf.newaxis, :],
-            tf.concat([shape[:-1], [self.num_mean_samples], shape[-1:]], axis=0))
-        _, logits = self._draw(parameters, seed, tf.ones([1]))
+        parameters = _repeated(parameters, self.num_mean_samples)
+        _, logits = self._draw(
+            parameters, self._uniforms(seed, tf.shape(parameters)[:-1]), tf.ones([1]))
         return tf.reduce_mean(tf.sigmoid(logits), axis=-2)
 
     def get_config(self) -> dict[str, object]:
@@ -181,15 +181,19 @@ class NADEHead(Head):
         visible_bias, hidden_bias = tf.split(parameters, list(self.kernel.shape), axis=-1)
         return visible_bias, hidden_bias
 
+    def _uniforms(self, seed: tf.Tensor, rows: Sequence[int | tf.Tensor] | tf.Tensor) -> tf.Tensor:
+        """A number for each unit of frames that are laid out as the rows (*rows, V)."""
+        return numerics.uniform(seed, tf.concat([rows, [self.kernel.shape[0]]], axis=0))
+
     def _draw(
-        self, parameters: tf.Tensor, seed: tf.Tensor, factor: tf.Tensor
+        self, parameters: tf.Tensor, uniforms: tf.Tensor, factor: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Frames (..., V), and the log-odds times `factor` that each unit was drawn with."""
         visible_bias, hidden_bias = self._biases(tf.convert_to_tensor(parameters))
         kernel, decoder = tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.decoder)
         num_visible = kernel.shape[0]
         factor = tf.cast(factor, visible_bias.dtype)
-        uniforms = tf.cast(numerics.uniform(seed, tf.shape(visible_bias)), visible_bias.dtype)
+        uniforms = tf.cast(uniforms, visible_bias.dtype)
         drawn = tf.TensorArray(
             visible_bias.dtype, num_visible, element_shape=visible_bias.shape[:-1])
         used = tf.TensorArray(
@@ -233,8 +237,23 @@ def _block_logits(
     return tf.math.segment_sum(logits * own, frame)
 
 
+def _repeated(parameters: tf.Tensor, number: int) -> tf.Tensor:
+    """Parameters (..., number, P), so that so many frames are drawn of each."""
+    shape = tf.shape(parameters)
+    return tf.broadcast_to(
+        parameters[..., tf.newaxis, :], tf.concat([shape[:-1], [number], shape[-1:]], axis=0))
+
+
 def _repeat(values: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
     """`tf.gather` at ascending places, none left out; its gradient knows so, and is faster."""
+    repeated = _traced_repeat(values, places)
+    repeated.set_shape([None, values.shape[-1]])
+    return repeated
+
+
+# TensorFlow keeps the graph around a custom gradient for ever: here one that all heads share.
+@tf.function(autograph=False, reduce_retracing=True)
+def _traced_repeat(values: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
     @tf.custom_gradient
     def gather(values: tf.Tensor) -> tuple[tf.Tensor, object]:
         return tf.gather(values, places), lambda upstream: tf.math.segment_sum(upstream, places)

@@ -5,7 +5,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from rnnpt import numerics
 from rnnpt.heads import _ais, _gibbs
 from rnnpt.heads._ais import AISSchedule
 from rnnpt.heads._visible_unit import BinaryUnits, VisibleUnits
@@ -33,8 +32,8 @@ class RBMHead(Head):
         num_hidden: K, the number of hidden units.
         num_gibbs_steps: k in training, or a Keras schedule of it over the updates so far:
             `PiecewiseConstantDecay([999], [10, 25])` is CD-10 in 1,000 updates, then CD-25.
-        num_sampling_steps: length of a chain that draws a frame; half of it for `mean` is
-            averaged and half of it left out.
+        num_sampling_steps: length of a chain that draws a frame, over whose second half `mean` is
+            averaged.
         kernel_initializer: how W (V, K) starts.
         negatives: what stands against the data at the end of a training chain: "sampled", the
             drawn frame, or "mean_field", its mean given the last hidden vector.
@@ -238,17 +237,9 @@ class RBMHead(Head):
             Frames (..., V), in {0, 1}.
         """
         factor = tf.cast(inverse_temperature(temperature), self.kernel.dtype)
-        start_seed, chain_seed = numerics.fold_in(seed, 0), numerics.fold_in(seed, 1)
-        if start is None:
-            visible_bias, _ = self._biases(parameters)
-            shape = tf.concat([tf.shape(visible_bias)[:-1], [
-                self._units.num_uniforms(self.kernel.shape[0])]], axis=0)
-            uniforms = numerics.uniform(start_seed, shape)
-            start = self._units.draw(
-                self._units.mean(visible_bias, factor), tf.cast(uniforms, factor.dtype), factor)
         if num_steps is None:
             num_steps = self.num_sampling_steps
-        return self._run(parameters, start, chain_seed, num_steps, factor=factor).visible
+        return self._run(parameters, start, seed, num_steps, factor=factor).visible
 
     def mean(self, parameters: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """An estimate of the expected frame: the mean of p(v|h) over a chain's second half.
@@ -260,10 +251,32 @@ class RBMHead(Head):
         Returns:
             Means of the units (..., V).
         """
-        num_steps = max(1, self.num_sampling_steps // 2)
-        start = self.sample(parameters, numerics.fold_in(seed, 0), num_steps=num_steps)
-        return self._run(
-            parameters, start, numerics.fold_in(seed, 1), num_steps, average=True).average
+        return self._run(parameters, None, seed, self.num_sampling_steps, average=True).average
+
+    def sample_and_mean(
+        self, parameters: tf.Tensor, seed: tf.Tensor, temperature: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What `sample` and `mean` give, by one chain where the temperature is 1.
+
+        Args:
+            parameters: (B, V + K).
+            seed: int32 (B, 2).
+            temperature: of the sample (B,).
+
+        Returns:
+            Frames (B, V), and means of the units (B, V).
+        """
+        factor = tf.cast(inverse_temperature(temperature), self.kernel.dtype)
+        chain = self._run(
+            parameters, None, seed, self.num_sampling_steps, factor=factor, average=True)
+        # Not by the factor: in a graph 1 / 1 may come out as 1 - 2^-24.
+        others = tf.where(temperature != 1)
+        average = tf.cond(
+            tf.shape(others)[0] > 0,
+            lambda: tf.tensor_scatter_nd_update(chain.average, others, self.mean(
+                tf.gather_nd(parameters, others), tf.gather_nd(seed, others))),
+            lambda: chain.average)
+        return chain.visible, average
 
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.
@@ -294,7 +307,7 @@ class RBMHead(Head):
     def _run(
         self,
         parameters: tf.Tensor,
-        start: tf.Tensor,
+        start: tf.Tensor | None,
         seed: tf.Tensor,
         num_steps: int | tf.Tensor,
         **options: Any,

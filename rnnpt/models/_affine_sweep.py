@@ -1,12 +1,15 @@
 """Linear sweeps through a recurrence with one product and one nonlinearity a step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
 from rnnpt.cells import AffineStep
 from rnnpt.models._recurrence import Recurrence, Tensors
+
+# Of a step: the recurrent kernel, the kernel, the bias and the initial state.
+_NUM_WEIGHTS = 4
 
 
 class AffineSweep:
@@ -21,32 +24,41 @@ class AffineSweep:
     dz_t = f'(z_t) leak dh_t + damping q_t, the second term being structural damping.
 
     Args:
-        recurrence: of a cell that has an `affine_step`.
-        step: it.
+        step: what is run.
+        initial: the learned state before the first step (H,).
+        inputs: of each step (N, B, I), finite.
+        matters: as of `Recurrence` (N, B).
+        first_scored: the first place whose states are scored, from 0 to N.
+        places: where tangents and slopes have the recurrent kernel, the kernel, the bias and the
+            initial state.
         kept: of another sweep of it that kept its factors; nothing for the first.
 
     Source: Sutskever 2013, algorithm 6.
     """
 
     def __init__(
-        self, recurrence: Recurrence, step: AffineStep, kept: Sequence[tf.Tensor] = ()
+        self,
+        step: AffineStep,
+        initial: keras.Variable | tf.Tensor,
+        inputs: tf.Tensor,
+        matters: tf.Tensor,
+        first_scored: tf.Tensor,
+        places: Sequence[int] = range(_NUM_WEIGHTS),
+        kept: Sequence[tf.Tensor] = (),
     ) -> None:
-        self._recurrence = recurrence
-        cell = recurrence.model.cell
-        self._variables = list(cell.trainable_variables)
-        self._places = [_place(variable, self._variables) for variable in (
-            step.recurrent_kernel, step.kernel, step.bias, cell.initial_state[0])]
-        self._step, self._leak = step, step.leak
+        self._step, self._leak, self._places = step, step.leak, places
+        self._inputs, self._matters, self._first_scored = inputs, matters, first_scored
+        self._num_steps, self._num_rows = tf.unstack(tf.shape(inputs)[:2])
         self._kernel = tf.convert_to_tensor(step.recurrent_kernel)
-        self._ones = tf.ones([recurrence.num_rows, 1], self._kernel.dtype)
+        self._ones = tf.ones([self._num_rows, 1], self._kernel.dtype)
         self._factors: tuple[tf.Tensor, tf.Tensor] | None = None
         self._activations: tf.Tensor | None = None
         if kept:
             states, heard, slopes = kept
             self.states, self._factors = [states], (heard, slopes)
             return
-        projected = cell.project_inputs(recurrence.inputs)
-        states = self._run(projected)
+        projected = tf.nn.bias_add(tf.tensordot(inputs, step.kernel, axes=1), step.bias)
+        states = self._run(projected, tf.convert_to_tensor(initial))
         self.states = [states]
         # Without a leak they are the states after the steps.
         if step.leak is not None:
@@ -66,14 +78,14 @@ class AffineSweep:
         """
         if self._factors is not None:
             return self
-        states, inputs = self.states[0], self._recurrence.inputs
+        states, inputs = self.states[0], self._inputs
         heard = tf.concat([
             states[:-1], inputs, tf.ones([*tf.unstack(tf.shape(inputs)[:2]), 1], states.dtype)],
             axis=-1)
         activations = states[1:] if self._activations is None else self._activations
         slopes = self._step.gradient(activations, tf.ones_like(activations))
         self._factors = heard, tf.where(
-            self._recurrence.matters[..., tf.newaxis], slopes, tf.zeros_like(slopes))
+            self._matters[..., tf.newaxis], slopes, tf.zeros_like(slopes))
         return self
 
     def forwards(self, tangents: Tensors) -> tuple[Tensors, tf.TensorArray]:
@@ -87,8 +99,7 @@ class AffineSweep:
         """
         recurrent, kernel, bias, initial = (tangents[place] for place in self._places)
         weights = tf.concat([recurrent, kernel, bias[tf.newaxis]], axis=0)
-        num_steps = self._recurrence.num_steps
-        start = tf.repeat(initial[tf.newaxis], self._recurrence.num_rows, axis=0)
+        num_steps, start = self._num_steps, self._repeat(initial)
 
         def body(
             t: tf.Tensor, state: tf.Tensor, history: tf.TensorArray, hidden: tf.TensorArray
@@ -102,7 +113,7 @@ class AffineSweep:
             lambda t, *_: t < num_steps, body, (
                 tf.constant(0), start, self._array(num_steps + 1).write(0, start),
                 self._array(num_steps)))
-        return [history.gather(tf.range(self._recurrence.first_scored, num_steps + 1))], hidden
+        return [history.gather(tf.range(self._first_scored, num_steps + 1))], hidden
 
     def backwards(
         self, slopes: Tensors, hidden: tf.TensorArray | None, damping: tf.Tensor | float
@@ -117,7 +128,7 @@ class AffineSweep:
         Returns:
             One a trainable variable of the cell.
         """
-        [slopes], first = slopes, self._recurrence.first_scored
+        [slopes], first = slopes, self._first_scored
 
         def with_score(t: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
             return tf.cond(t >= first, lambda: state + slopes[t - first], lambda: state)
@@ -132,22 +143,22 @@ class AffineSweep:
             return (t - 1, before if self._leak is None else before + state - change,
                     total + tf.matmul(self._heard(t), delta, transpose_a=True))
 
-        units = self._kernel.shape[0]
-        num_heard = units + self._recurrence.inputs.shape[-1] + 1
+        units = tf.shape(self._kernel)[0]
+        num_heard = units + tf.shape(self._inputs)[-1] + 1
         _, state, total = tf.while_loop(
             lambda t, *_: t >= 0, body, (
-                self._recurrence.num_steps - 1, tf.zeros_like(self.states[0][0]),
+                self._num_steps - 1, tf.zeros_like(self.states[0][0]),
                 tf.zeros([num_heard, units], self._kernel.dtype)))
         recurrent, kernel, bias = total[:units], total[units:-1], total[-1]
         initial = tf.reduce_sum(with_score(tf.constant(0), state), axis=0)
         totals = dict(zip(self._places, (recurrent, kernel, bias, initial)))
-        return [totals[place] for place in range(len(self._variables))]
+        return [totals[place] for place in range(len(totals))]
 
     def _heard(self, t: tf.Tensor) -> tf.Tensor:
         """What the kernels are multiplied by: states, inputs, and a one for the bias."""
         if self._factors is not None:
             return self._factors[0][t]
-        return tf.concat([self.states[0][t], self._recurrence.inputs[t], self._ones], axis=-1)
+        return tf.concat([self.states[0][t], self._inputs[t], self._ones], axis=-1)
 
     def _slope(self, t: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
         """f'(z_t) times values; 0 where nothing hangs on the step."""
@@ -155,25 +166,29 @@ class AffineSweep:
             return self._factors[1][t] * values
         activations = self.states[0][t + 1] if self._activations is None else self._activations[t]
         values = self._step.gradient(activations, values)
-        return tf.where(self._recurrence.matters[t][:, tf.newaxis], values, tf.zeros_like(values))
+        return tf.where(self._matters[t][:, tf.newaxis], values, tf.zeros_like(values))
 
-    def _run(self, projected: tf.Tensor) -> tf.Tensor:
+    def _run(self, projected: tf.Tensor, initial: tf.Tensor) -> tf.Tensor:
         """The states at all places (N + 1, B, H)."""
-        model, num_steps = self._recurrence.model, self._recurrence.num_steps
+        num_steps, start = self._num_steps, self._repeat(initial)
 
         def body(t: tf.Tensor, state: tf.Tensor, history: tf.TensorArray) -> tuple:
-            state, = model.cell.advance(projected[t], [state])
+            new = self._step.activation(projected[t] + tf.matmul(state, self._kernel))
+            state = new if self._leak is None else state + self._leak * (new - state)
             return t + 1, state, history.write(t + 1, state)
 
-        start, = model.initial_state(self._recurrence.num_rows)
         _, _, history = tf.while_loop(
             lambda t, *_: t < num_steps, body,
             (tf.constant(0), start, self._array(num_steps + 1).write(0, start)))
         return history.stack()
 
+    def _repeat(self, initial: tf.Tensor) -> tf.Tensor:
+        """A state for every row (B, H)."""
+        return tf.repeat(initial[tf.newaxis], self._num_rows, axis=0)
+
     def _array(self, size: tf.Tensor) -> tf.TensorArray:
         return tf.TensorArray(
-            self._kernel.dtype, size, element_shape=[None, self._kernel.shape[0]],
+            self._kernel.dtype, size, element_shape=[self._inputs.shape[1], self._kernel.shape[0]],
             clear_after_read=False)
 
 
@@ -189,17 +204,67 @@ def affine_sweep(
     Returns:
         It, or nothing where a step is not affine or some of its weights are not trained.
     """
+    found = _step_of(recurrence)
+    if found is None:
+        return None
+    step, places = found
+    return AffineSweep(
+        step, recurrence.model.cell.initial_state[0], recurrence.inputs, recurrence.matters,
+        recurrence.first_scored, places, kept)
+
+
+def swept_states(recurrence: Recurrence) -> tf.Tensor | None:
+    """The states that are scored, their gradient by one sweep back.
+
+    Args:
+        recurrence: of any cell.
+
+    Returns:
+        States at the last K places (K, B, H); None where the cell has no fast sweep.
+    """
+    found = _step_of(recurrence)
+    if found is None:
+        return None
+    step, _ = found
+    states = _traced_states(
+        step.activation, step.leak, recurrence.inputs, recurrence.matters,
+        recurrence.first_scored, *(tf.convert_to_tensor(weight) for weight in (
+            step.recurrent_kernel, step.kernel, step.bias, recurrence.model.cell.initial_state[0])))
+    states.set_shape([None, None, step.bias.shape[0]])
+    return states
+
+
+# Outside a model's graph for the reason that `cells._affine` gives.
+@tf.function(autograph=False, reduce_retracing=True)
+def _traced_states(
+    activation: Callable[[tf.Tensor], tf.Tensor],
+    leak: tf.Tensor | None,
+    inputs: tf.Tensor,
+    matters: tf.Tensor,
+    first_scored: tf.Tensor,
+    *weights: tf.Tensor,
+) -> tf.Tensor:
+    """`swept_states` of tensors alone."""
+    @tf.custom_gradient
+    def states(
+        recurrent_kernel: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, initial: tf.Tensor
+    ) -> tuple:
+        step = AffineStep(kernel, recurrent_kernel, bias, activation, leak)
+        sweep = AffineSweep(step, initial, inputs, matters, first_scored)
+        return sweep.states[0][first_scored:], (
+            lambda slopes: sweep.backwards([slopes], None, 0.0))
+
+    return states(*weights)
+
+
+def _step_of(recurrence: Recurrence) -> tuple[AffineStep, list[int]] | None:
+    """The cell's step, and the places of its weights, where it has one and all of it is trained."""
     cell = recurrence.model.cell
     step = cell.affine_step()
     if step is None:
         return None
-    own = [step.kernel, step.recurrent_kernel, step.bias, cell.initial_state[0]]
     trained = list(cell.trainable_variables)
-    if len(trained) != len(own) or any(
-            all(variable is not other for other in trained) for variable in own):
-        return None
-    return AffineSweep(recurrence, step, kept)
-
-
-def _place(variable: keras.Variable, variables: Sequence[keras.Variable]) -> int:
-    return next(place for place, other in enumerate(variables) if other is variable)
+    places = [
+        place for weight in (step.recurrent_kernel, step.kernel, step.bias, cell.initial_state[0])
+        for place, variable in enumerate(trained) if variable is weight]
+    return (step, places) if len(trained) == len(places) == _NUM_WEIGHTS else None

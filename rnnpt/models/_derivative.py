@@ -29,13 +29,21 @@ def tangents_of(
     Returns:
         Its outputs, and their tangents.
     """
-    weights, inputs = _copies(weights), _copies(inputs)
-    with tf.autodiff.ForwardAccumulator(
-            [*weights, *inputs], [*weight_tangents, *input_tangents]) as accumulator:
-        outputs = function(weights, inputs)
-    return outputs, [
-        accumulator.jvp(output, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        for output in outputs]
+    sources = _copies([*weights, *inputs])
+    # Not by TensorFlow's accumulator, which keeps a graph of every derivative for ever. What goes
+    # backwards is linear in the probes: its slope is the way forwards.
+    with tf.GradientTape(watch_accessed_variables=False) as outer:
+        with tf.GradientTape(watch_accessed_variables=False) as inner:
+            inner.watch(sources)
+            outputs = function(sources[:len(weights)], sources[len(weights):])
+        probes = [tf.zeros_like(output) for output in outputs]
+        outer.watch(probes)
+        slopes = inner.gradient(
+            outputs, sources, output_gradients=probes,
+            unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return outputs, outer.gradient(
+        slopes, probes, output_gradients=[*weight_tangents, *input_tangents],
+        unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
 def slopes_of(
@@ -64,5 +72,5 @@ def slopes_of(
 
 
 def _copies(values: Tensors) -> Tensors:
-    # A tensor from outside a loop is another one inside, which no accumulator has seen.
+    # A tensor from outside a loop is another one inside, which no tape has seen.
     return [tf.identity(value) for value in values]

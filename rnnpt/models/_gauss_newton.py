@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from rnnpt.models._affine_sweep import affine_sweep
+from rnnpt.models._affine_sweep import affine_sweep, swept_states
 from rnnpt.models._automatic_sweep import AutomaticSweep
 from rnnpt.models._derivative import slopes_of, tangents_of
 from rnnpt.models._recurrence import Recurrence, Sweep, Tensors
@@ -68,29 +68,8 @@ def swept_loss(recurrence: Recurrence) -> tf.Tensor | None:
     Returns:
         The sum of their losses times their share; None where the cell has no fast sweep.
     """
-    variables, sweep = list(recurrence.model.trainable_variables), affine_sweep(recurrence)
-    if sweep is None:
-        return None
-    places = recurrence.places_of_cell
-    states = [tf.stop_gradient(states[recurrence.first_scored:]) for states in sweep.states]
-
-    @tf.custom_gradient
-    def loss(*weights: tf.Tensor) -> tuple:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([*weights, *states])
-            with keras.StatelessScope(state_mapping=list(zip(variables, weights))):
-                total = recurrence.loss(states)
-
-        def gradient(upstream: tf.Tensor) -> list[tf.Tensor | None]:
-            slopes = tape.gradient(total, [*weights, *states], output_gradients=upstream)
-            totals, of_states = slopes[:len(weights)], slopes[len(weights):]
-            for place, more in zip(places, sweep.backwards(of_states, None, 0.0)):
-                totals[place] = more if totals[place] is None else totals[place] + more
-            return totals
-
-        return total, gradient
-
-    return loss(*(tf.convert_to_tensor(variable) for variable in variables))
+    states = swept_states(recurrence)
+    return None if states is None else recurrence.loss([states])
 
 
 class _Half:

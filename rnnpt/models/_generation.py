@@ -83,6 +83,8 @@ def draw_frames(
     ) -> tuple[tf.Tensor, list[tf.Tensor], tf.TensorArray]:
         here = (t < num_steps)[:, tf.newaxis]
         frame = model.head.sample(model.parameters(state), numerics.fold_in(seed, t), temperature)
+        # Before the step, without which TensorFlow may fuse a product with two sums, for which it
+        # has no kernel ("Fusion is not implemented").
         frame = tf.where(here, frame, nothing)
         advanced = model.step(frame, state)[1]
         state = [tf.where(here, new, old) for new, old in zip(advanced, state)]

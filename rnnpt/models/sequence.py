@@ -266,6 +266,22 @@ class SequenceModel(SequenceTraining):
         """
         return draw_frames(self, state, num_steps, seed, temperature)
 
+    def draw_from(
+        self, state: list[tf.Tensor], seed: tf.Tensor, temperature: tf.Tensor
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Draw the one frame that `generate_from` begins with, for less; usable inside a graph.
+
+        Args:
+            state: state tensors (B, S_i).
+            seed: int32 (2,), or (B, 2) for one a row.
+            temperature: (B,).
+
+        Returns:
+            The frame (B, V); and the state after it.
+        """
+        frame = self.head.sample(self.parameters(state), numerics.fold_in(seed, 0), temperature)
+        return frame, self.step(frame, state)[1]
+
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.
 

@@ -31,7 +31,7 @@ class HessianFree(CurvatureOptimizer):
     from a plain start. An update costs as much as tens to hundreds of gradients of
     `curvature_rows` sequences, and goes far; give it large batches of whole sequences. It trains a
     `SequenceModel` or `Transducer` of an exact head, an `Autoencoder`, and functional models in
-    `SecondOrderModel`, these without structural damping. The objective is the loss summed over
+    `SecondOrderModel`; structural damping needs a recurrence. The objective is the loss summed over
     time, and its mean over sequences: that is the scale of the damping.
 
     Equation: as of `hessian_free_update`.

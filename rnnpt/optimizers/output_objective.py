@@ -1,11 +1,12 @@
 """The loss of a model's outputs with its Gauss-Newton matrix, whatever the model."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import tensorflow as tf
 
+from rnnpt.optimizers._hidden_units import Hidden
 from rnnpt.optimizers.objective import (
     CurvedObjective,
     Linearized,
@@ -14,6 +15,8 @@ from rnnpt.optimizers.objective import (
     SummedObjective,
     Tensors,
 )
+
+Value = TypeVar("Value")
 
 
 class OutputObjective(CurvedObjective):
@@ -24,9 +27,10 @@ class OutputObjective(CurvedObjective):
     curvature rows has computed, so that a product is one sweep forwards and one backwards.
 
     Equation: the objective is (the sum of the loss over rows + that of the penalty) / rows. The
-    product with v is J' H J v + P v, J being the Jacobian of the outputs, H the Hessian of the loss
-    in the outputs and P that of the penalty in the weights. H is positive where the loss is convex
-    in the outputs: let them be logits, not probabilities.
+    product with v is J' H J v + P v + damping K' D K v. J is the Jacobian of the outputs, H the
+    Hessian of the loss in the outputs and P that of the penalty in the weights; K is the Jacobian
+    of the hidden units and D their metric. H is positive where the loss is convex in the outputs:
+    let them be logits, not probabilities.
 
     Args:
         optimizer: whose `curvature_rows` and `rows_at_once`, where it has them, say which rows give
@@ -39,11 +43,14 @@ class OutputObjective(CurvedObjective):
             on the number of the outputs and not on their values; None for none.
         frozen: Keras variables besides, such as counters of random draws, that each evaluation
             begins with alike and that none moves.
+        hidden_of: gives, of some rows of the data, the outputs and a list of hidden units, each
+            with their metric, of the same shape, for structural damping; None where they are not
+            known.
 
     Raises:
-        ValueError: if the optimizer has structural damping; later, if a layer adds a loss of its
-            own, an operation has no second derivative, or rows are to be held out of a batch that
-            has no more.
+        ValueError: if the optimizer has structural damping and hidden units are not known; later,
+            if a layer adds a loss of its own, an operation has no second derivative, or rows are to
+            be held out of a batch that has no more.
 
     Example:
         >>> layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
@@ -58,7 +65,7 @@ class OutputObjective(CurvedObjective):
         >>> float(loss), float(product[0, 0])
         (2.5, 10.0)
 
-    Source: Schraudolph 2002; Sutskever 2013, section 4.2.
+    Source: Schraudolph 2002; Sutskever 2013, section 4.2, eq. 4.7 and algorithm 6.
     """
 
     def __init__(
@@ -70,13 +77,15 @@ class OutputObjective(CurvedObjective):
         loss_of: Callable[[tf.Tensor, Any], tf.Tensor],
         penalty_of: Callable[[tf.Tensor, Any], tf.Tensor] | None = None,
         frozen: Sequence[keras.Variable] = (),
+        hidden_of: Callable[[Any], tuple[tf.Tensor, Hidden]] | None = None,
     ) -> None:
         mu = getattr(optimizer, "structural_damping", 0)
-        if mu:
+        if mu and hidden_of is None:
             raise ValueError(
-                f"{type(optimizer).__name__}: structural_damping must be 0 for a model that is no "
-                f"SequenceModel, whose hidden units are not known, got {mu}; leave it out or take "
-                "a SequenceModel")
+                f"{type(optimizer).__name__}: structural_damping must be 0 for a model without "
+                f"recurrent layers, got {mu}; leave it out, or take a SequenceModel or, inside "
+                "SecondOrderModel, a model with a layer such as keras.layers.LSTM")
+        self._hidden_of = hidden_of if mu else None
         self._outputs_of, self._loss_of, self._penalty_of = outputs_of, loss_of, penalty_of
         self._frozen = [
             (variable, tf.identity(tf.convert_to_tensor(variable))) for variable in frozen]
@@ -122,28 +131,36 @@ class OutputObjective(CurvedObjective):
         with _tape() as outer:
             with _tape() as inner:
                 inner.watch(weights)
-                outputs = self._evaluate(lambda: self._outputs_of(data), weights)
-            # What goes backwards is linear in this, so that its slope is the way forwards.
-            probe = tf.zeros_like(outputs)
-            outer.watch(probe)
-            slopes = inner.gradient(outputs, weights, output_gradients=probe)
+                outputs, hidden = self._evaluate(lambda: self._outputs_and_hidden(data), weights)
+            # One sweep is that of the outputs and of the hidden units.
+            ends = [outputs, *(units for units, _ in hidden)]
+            # What goes backwards is linear in these, so that its slope is the way forwards.
+            probes = [tf.zeros_like(end) for end in ends]
+            outer.watch(probes)
+            slopes = inner.gradient(ends, weights, output_gradients=probes)
             reached = [slope is not None for slope in slopes]
             pulled = [tf.convert_to_tensor(slope) for slope in slopes if slope is not None]
         loss_product = _hessian_product(lambda at: self._loss_of(at[0], data), [outputs])
         penalty_product = self._penalty_product(outputs, data, weights)
         num_rows = _num_rows(data)
 
-        def product(tangents: Tensors, _: tf.Tensor) -> Tensors:
+        def product(tangents: Tensors, strength: tf.Tensor) -> Tensors:
             try:
-                moved = outer.gradient(pulled, probe, output_gradients=[
-                    tangent for tangent, is_reached in zip(tangents, reached) if is_reached])
+                moved, *hidden_moved = outer.gradient(
+                    pulled, probes, output_gradients=[
+                        tangent for tangent, is_reached in zip(tangents, reached) if is_reached],
+                    unconnected_gradients=tf.UnconnectedGradients.ZERO)
             except LookupError as error:
                 raise ValueError(
                     "OutputObjective: every operation of the model must have a second derivative, "
                     f"got none for {str(error).split()[-1]}; on a GPU pass use_cudnn=False to its "
                     "LSTM and GRU layers") from error
+            # Where a step is masked there may be no number.
+            damped = [
+                tf.math.multiply_no_nan(tangent, tf.cast(strength, metric.dtype) * metric)
+                for tangent, (_, metric) in zip(hidden_moved, hidden)]
             totals = inner.gradient(
-                outputs, weights, output_gradients=loss_product([moved])[0],
+                ends, weights, output_gradients=[*loss_product([moved]), *damped],
                 unconnected_gradients=tf.UnconnectedGradients.ZERO)
             # A loop over time loses what is known of the shapes.
             return [
@@ -151,6 +168,9 @@ class OutputObjective(CurvedObjective):
                 for total, more, weight in zip(totals, penalty_product(tangents), weights)]
 
         return product
+
+    def _outputs_and_hidden(self, data: Any) -> tuple[tf.Tensor, Hidden]:
+        return (self._outputs_of(data), []) if self._hidden_of is None else self._hidden_of(data)
 
     def _penalty_product(
         self, outputs: tf.Tensor, data: Any, weights: Tensors
@@ -162,8 +182,8 @@ class OutputObjective(CurvedObjective):
             lambda at: self._evaluate(lambda: penalty_of(outputs, data), at), weights)
 
     def _evaluate(
-        self, function: Callable[[], tf.Tensor], weights: Sequence[tf.Tensor] = ()
-    ) -> tf.Tensor:
+        self, function: Callable[[], Value], weights: Sequence[tf.Tensor] = ()
+    ) -> Value:
         """A function of the variables where they are, or at other weights."""
         held = [*self._frozen, *zip(self.variables, weights)]
         with keras.StatelessScope(state_mapping=held, collect_losses=True) as scope:

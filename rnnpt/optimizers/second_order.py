@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from rnnpt.optimizers._hidden_units import Hidden, recorded_units, recurrent_layers
 from rnnpt.optimizers._matching_loss import MatchingLoss
 from rnnpt.optimizers.curvature_training import CurvatureTraining
 from rnnpt.optimizers.graph_error import plain_errors
@@ -34,6 +35,11 @@ class SecondOrderModel(CurvatureTraining):
     are the same; a squared error has no factor of 1/2. Batch normalization is refused, since it
     makes the outputs of a row hang on the others; what is random is drawn alike in each part of a
     batch of `rows_at_once`.
+
+    Structural damping keeps in place what the recurrent layers of the model (`keras.layers.RNN` and
+    its kin) give out at each unmasked step, whether they return their sequences or not: by the
+    distance that matches the nonlinearity of a `SimpleRNN`, as in a `SequenceModel`, and by the
+    squared error for all others.
 
     Args:
         model: a functional or any other Keras model.
@@ -160,11 +166,19 @@ class SecondOrderModel(CurvatureTraining):
                 count * tf.cast(variable.regularizer(variable), count.dtype)
                 for variable in penalized])
 
+        recurrent = recurrent_layers(self.model)
+
+        def hidden_of(data: Any) -> tuple[tf.Tensor, Hidden]:
+            with recorded_units(recurrent) as hidden:
+                outputs = loss.outputs(data[0])
+            return outputs, hidden
+
         return OutputObjective(
             self.optimizer, self.trainable_variables, (x, y, sample_weight),
             lambda data: loss.outputs(data[0]),
             lambda outputs, data: loss.total(outputs, *data[1:]),
-            penalty_of if penalized else None, self.non_trainable_variables)
+            penalty_of if penalized else None, self.non_trainable_variables,
+            hidden_of if recurrent else None)
 
     def log_batch(self, data: Any) -> dict[str, tf.Tensor]:
         """Move the running figures on by a batch, and what is drawn at random.

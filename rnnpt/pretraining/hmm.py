@@ -125,6 +125,20 @@ def fit_hmm(sequences: Sequences, num_states: int, tolerance: float = 1e-4,
         converged=len(trace) > 1 and bool(trace[-1] - trace[-2] < tolerance * num_frames))
 
 
+def load_hmm(path: Path) -> FittedHMM:
+    """Read the fit that a run folder keeps.
+
+    Args:
+        path: Its "hmm.npz".
+
+    Returns:
+        The model.
+    """
+    with np.load(path) as file:
+        return FittedHMM(**{name: file[name] for name in _ARRAYS},
+                         converged=bool(file["converged"]), seconds=float(file["seconds"]))
+
+
 @dataclasses.dataclass(frozen=True)
 class HMM(Schedule):
     """Pre-training on sequences drawn from a hidden Markov model of the training data.
@@ -228,10 +242,9 @@ class HMM(Schedule):
             digest.update(f"{sequence.shape}".encode() + sequence.tobytes())
         if cache is not None and cache.exists():
             with np.load(cache) as file:
-                if str(file["digest"]) == digest.hexdigest():
-                    return FittedHMM(**{name: file[name] for name in _ARRAYS},
-                                     converged=bool(file["converged"]),
-                                     seconds=float(file["seconds"]))
+                is_same = str(file["digest"]) == digest.hexdigest()
+            if is_same:
+                return load_hmm(cache)
         tqdm.write(f"hmm: fitting {self.num_states} states to {sequences.num_frames} frames")
         fitted = fit_hmm(sequences, self.num_states, self.tolerance, self.max_iterations, self.seed)
         if cache is not None:

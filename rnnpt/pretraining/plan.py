@@ -18,9 +18,10 @@ import numpy as np
 from tqdm import tqdm
 
 from rnnpt.datasets import Sequences
-from rnnpt.optimizers import NonFiniteLossError, StopAtNonFiniteLoss
+from rnnpt.optimizers import NonFiniteLossError, ReportingOptimizer, StopAtNonFiniteLoss
 from rnnpt.pretraining.error import DivergenceError, PlanError, TrainingInterrupted, check_count
 from rnnpt.pretraining.part import PARTS, is_part, part_of
+from rnnpt.pretraining.probe import Probe
 from rnnpt.pretraining.record import Progress, Row, RunFolder, identify
 from rnnpt.pretraining.start import Start
 
@@ -99,8 +100,9 @@ class PlanResult:
     Args:
         history: A row an epoch: phase, epoch (from 1, within its phase), updates (of the weights,
             since the plan began), seconds, data_seconds (of making the phase's data, in the epoch
-            that asked for them), loss, log_likelihood (where it is exact), and the same of the
-            validation with `val_` before. A start has a row of its own, of epoch 0.
+            that asked for them), cpu_seconds (of the process, for both), loss, log_likelihood
+            (where it is exact), and the same of the validation with `val_` before; where a probe
+            was due, its figure and what it took besides. A start has a row of its own, of epoch 0.
         best: The row of the last phase's best epoch by validation; without one, of its last.
     """
 
@@ -110,7 +112,8 @@ class PlanResult:
 
 def run_plan(model: keras.Model, phases: Sequence[Phase], sources: Mapping[str, Source],
              valid: Sequences | None, seed: int, directory: Path | None = None,
-             progress: bool | None = None, start: Start | None = None) -> PlanResult:
+             progress: bool | None = None, start: Start | None = None,
+             probe: Probe | None = None) -> PlanResult:
     """Carry out a plan; where `directory` holds a part of the same plan, go on from there.
 
     A run that was killed and called again ends with the same weights, bit for bit, as one that was
@@ -126,6 +129,8 @@ def run_plan(model: keras.Model, phases: Sequence[Phase], sources: Mapping[str, 
         directory: The run folder (see `RunFolder`), or None to keep nothing.
         progress: True for bars, False for one line a phase, None for bars on a terminal only.
         start: What sets weights once before the first phase; None for the model's own.
+        probe: What is measured besides; None for nothing. It decides on no weights, so a run may go
+            on with another.
 
     Returns:
         The history, with what earlier calls did; `model` is left with the last phase's weights.
@@ -135,7 +140,7 @@ def run_plan(model: keras.Model, phases: Sequence[Phase], sources: Mapping[str, 
     """
     _check_plan(phases, start, sources, valid, seed)
     run = _Run(model, phases, sources, valid, seed, sys.stdout.isatty() if progress is None
-               else progress)
+               else progress, probe)
     # The last phase's data are the data themselves: the cheapest to ask for their width.
     model.build_for((valid or run.sequences(phases[-1].data)).num_visible)
     if directory is not None:
@@ -154,10 +159,10 @@ class _Run:
     """A plan under way."""
 
     def __init__(self, model: keras.Model, phases: Sequence[Phase], sources: Mapping[str, Source],
-                 valid: Sequences | None, seed: int, bars: bool) -> None:
+                 valid: Sequences | None, seed: int, bars: bool, probe: Probe | None) -> None:
         self.model, self.phases, self.sources = model, phases, sources
         self.validation = None if valid is None else valid.pieces()
-        self.seed, self.bars = seed, bars
+        self.seed, self.bars, self.probe = seed, bars, probe
         self.state = Progress()
         self.folder: RunFolder | None = None
         self._made: dict[str, Sequences] = {}
@@ -180,11 +185,12 @@ class _Run:
 
     def start(self, start: Start) -> None:
         """Set the weights that the first phase begins with."""
+        cpu = time.process_time()
         sequences, data_seconds = _timed(lambda: self.sequences(start.data))
         _, seconds = _timed(lambda: start.set_weights(self.model, sequences))
         self.state.history.append({
             "phase": start.name, "epoch": 0, "updates": 0, "seconds": seconds,
-            "data_seconds": data_seconds})
+            "data_seconds": data_seconds, "cpu_seconds": time.process_time() - cpu})
         self.state.weights = _values(self.model.variables)
         if self.folder is not None:
             self.folder.save(self.state)
@@ -216,7 +222,7 @@ class _Run:
     def _train_epoch(
         self, phase: Phase, part: keras.Model, put_back: Callable[[], None]
     ) -> None:
-        state = self.state
+        state, cpu = self.state, time.process_time()
         sequences, data_seconds = _timed(lambda: self.sequences(phase.data))
         began = time.perf_counter()
         seed = int(np.random.SeedSequence([self.seed, state.phase]).generate_state(1)[0])
@@ -231,10 +237,15 @@ class _Run:
             raise self._divergence("loss", error.value, phase, where) from error
         row: Row = {"phase": phase.name, "epoch": state.epoch + 1,
                     "updates": state.updates + int(part.optimizer.iterations),
-                    "seconds": time.perf_counter() - began, "data_seconds": data_seconds}
+                    "seconds": time.perf_counter() - began, "data_seconds": data_seconds,
+                    "cpu_seconds": time.process_time() - cpu}
+        optimizer = part.optimizer
+        figures = optimizer.FIGURES if isinstance(optimizer, ReportingOptimizer) else ()
         for name in sorted(logs, key=lambda name: (name.startswith("val_"), "loss" not in name)):
             row[name] = float(logs[name][-1])
-            if not math.isfinite(row[name]):
+            # Of an optimizer's own figures some are no number at times, such as the reduction ratio
+            # of a step whose quadratic promised nothing.
+            if name not in figures and not math.isfinite(row[name]):
                 raise self._divergence(name, row[name], phase)
         for variable in part.trainable_variables:
             # No loss has seen the last batch's update.
@@ -243,6 +254,8 @@ class _Run:
                 wrong = float(values[~np.isfinite(values)][0])
                 raise self._divergence(variable.path, wrong, phase)
         put_back()
+        if self.probe is not None and self.probe.is_due(row["epoch"], phase.epochs):
+            row[self.probe.name], row[f"{self.probe.name}_seconds"] = _timed(self.probe.measure)
         is_best = state.add(row, row.get("val_log_likelihood"), _values(self.model.variables),
                             _values(part.optimizer.variables))
         if self.folder is not None:

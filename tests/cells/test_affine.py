@@ -1,5 +1,8 @@
 """The gradient by hand of the cells whose step has one product and one nonlinearity."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -48,6 +51,21 @@ def test_the_gradient_is_the_automatic_one(double_precision, name, activation, g
     expected = tf.function(values_and_gradients)(cell, frames, mask, gaps)
     for one, other in zip(tf.nest.flatten(found), tf.nest.flatten(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_run_keeps_neither_the_graph_it_is_traced_in_nor_the_cell(name):
+    frames, mask = tf.ones([3, 6, 2]), tf.ones([3, 6], tf.bool)
+
+    def traced() -> list[weakref.ref]:
+        cell = CELLS[name]("tanh")
+        cell.build((None, 2))
+        run = tf.function(lambda: values_and_gradients(cell, frames, mask, gaps=False))
+        return [weakref.ref(each) for each in (run.get_concrete_function().graph, cell)]
+
+    references = traced()
+    gc.collect()
+    assert [reference() for reference in references] == [None, None]
 
 
 def test_what_may_step_otherwise_has_no_affine_step():

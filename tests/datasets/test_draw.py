@@ -4,6 +4,8 @@ import subprocess
 import sys
 import textwrap
 
+from rnnpt import datasets
+
 
 def test_a_process_ends_while_a_batch_is_drawn():
     # Draws of a second, in which NumPy gives the interpreter's lock away and wants it back.
@@ -19,3 +21,8 @@ def test_a_process_ends_while_a_batch_is_drawn():
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout == "the next one is being drawn\n"
+
+
+def test_the_end_of_a_fit_does_not_wait_for_the_tuner_of_tf_data():
+    batches = datasets.Addition(num_steps=30).batches(2, seed=0)
+    assert batches.options().autotune.enabled is False

@@ -32,6 +32,8 @@ def test_minibatches_go_on_at_any_step_as_they_would_have():
     assert len({batch.tobytes() for batch in whole}) == 6
     other = next(iter(images.minibatches(4, seed=4))).numpy()
     assert (whole[0] != other).any()
+    # The end of a fit would wait for a tuner.
+    assert images.minibatches(4, seed=3).options().autotune.enabled is False
 
 
 def test_minibatches_draw_every_image_equally_often():

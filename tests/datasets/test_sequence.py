@@ -149,6 +149,27 @@ def test_pieces_are_padded_at_the_end_and_in_order():
     assert first["frames"].dtype == np.float32
 
 
+def test_long_pieces_are_cut_into_parts_of_nearly_one_length():
+    pieces = numbered([3, 8, 1])
+    cut = pieces.cut(3)
+    assert [len(part) for part in cut.sequences] == [3, 3, 3, 2, 1]
+    assert cut.names == ["0", "1, part 1", "1, part 2", "1, part 3", "2"]
+    np.testing.assert_array_equal(cut.frames(), pieces.frames())
+    assert pieces.cut(8).names == pieces.names
+
+
+def test_a_bad_length_of_parts_is_refused():
+    with pytest.raises(ValueError, match="`length` must be an integer.*length=0"):
+        numbered([3]).cut(0)
+
+
+@pytest.mark.parametrize("num_pieces", [2, 40])
+def test_the_end_of_a_pass_does_not_wait_for_the_tuner_of_tf_data(num_pieces):
+    sequences = Sequences([np.zeros((3, 2), np.uint8)] * num_pieces)
+    for batches in (sequences.segments(2, 1), sequences.pieces(1)):
+        assert batches.options().autotune.enabled is False
+
+
 def test_frames_stack_all_pieces():
     pieces = numbered([2, 1])
     np.testing.assert_array_equal(pieces.frames(), [[1, 0], [1, 1], [2, 0]])

@@ -59,6 +59,17 @@ def test_hessian_free_steps_learn_and_are_drawn(example, call, tmp_path, monkeyp
     assert (tmp_path / "table.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_each_method_is_drawn_at_the_rate_with_the_lowest_last_error(example):
+    def point(method: str, rate: str, step: int, error: float) -> dict[str, str]:
+        return {"data": "curves", "method": method, "final_phase": "True", "share": "0.02",
+                "learning_rate": rate, "seed": "0", "step": str(step), "error": str(error)}
+
+    rows = [point("nag", "0.1", 20, 5), point("nag", "0.1", 3, 1), point("nag", "0.2", 3, 4),
+            point("nag", "0.2", 20, 3), point("sgd", "0.1", 20, 9)]
+    assert example.best_runs(rows) == {
+        ("curves", "nag", "True"): rows[2:4], ("curves", "sgd", "True"): rows[4:]}
+
+
 def test_a_rate_of_hessian_free_steps_is_refused(call, tmp_path, capsys):
     with pytest.raises(SystemExit):
         call(tmp_path, "--method", "hessian_free", "--learning_rate", "0.1")

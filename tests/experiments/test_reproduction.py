@@ -1,6 +1,7 @@
 """Rows of published tables: run, resumed, refused, and written beside the published figures."""
 
 import csv
+import types
 
 import numpy as np
 import pytest
@@ -11,12 +12,17 @@ from rnnpt.experiments.config import CONFIGS, named
 from rnnpt.experiments.published import BASELINES, TABLES, Row, Run, Table
 from rnnpt.experiments.setting import ConfigError, override
 from rnnpt.models import n_gram
+from rnnpt.pretraining import PlanResult
 
 SMALL = ("model.num_hidden=3", "fit.epochs=4", "fit.segment_length=8", "evaluation.num_samples=2")
 TOY = Table("A toy", (
     Row("Note 1-gram", None, {"toy": (-11.0, 5.0)}),
     Row("RNN", {"toy": Run("rnn_jsb", SMALL)}, {"toy": (-8.5, None), "other": (-7.0, 20.0)}),
     Row("Never run", {}, {"toy": (-6.0, 7.5)})))
+TIMED = Table("A race", (
+    Row("RNN, HMM", {"toy": Run("rnn_jsb", (
+        *SMALL, "accuracy_every=2", "pretrain.epochs=3", "hmm.num_states=2", "hmm.num_sequences=3",
+        "hmm.max_iterations=2"))}),), "Read this first.")
 
 
 def make_splits():
@@ -80,6 +86,52 @@ def test_a_row_is_trained_measured_and_set_beside_the_published(reproduce):
     assert line.endswith("| 2 | 1 |")
     assert "| Never run | -6.00 | not run |  | 7.50 |" in markdown
     assert "| RNN | -7.00 | not run |  | 20.00 |" in markdown.split("## other")[1]
+
+
+def test_accuracies_over_time_stand_beside_the_results(reproduce, monkeypatch, tmp_path):
+    monkeypatch.setattr(published, "TABLES", {"toys": TIMED})
+    rows, markdown = reproduce()
+    with (tmp_path / "results" / "toys_curves.csv").open(newline="") as file:
+        points = list(csv.DictReader(file))
+    assert [(point["phase"], point["epoch"]) for point in points] == [
+        ("hmm", "2"), ("hmm", "3"), ("fit", "2"), ("fit", "4")]
+    seconds = [float(point["seconds"]) for point in points]
+    assert seconds == sorted(seconds)
+    assert "![Accuracy over time](toys_curves_toy.png)" in markdown
+    assert (tmp_path / "results" / "toys_curves_toy.png").is_file()
+    highest = max(float(point["val_accuracy"]) for point in points)
+    assert f"| RNN, HMM | {highest:.2f} |" in markdown
+    assert "\n\nRead this first.\n\n" in markdown
+
+
+def test_the_time_of_a_hidden_markov_model_stands_apart_from_that_of_its_data(
+        reproduce, monkeypatch):
+    monkeypatch.setattr(published, "TABLES", {"toys": TIMED})
+    clock = types.SimpleNamespace(perf_counter=iter([0.0, 100.0]).__next__)
+    monkeypatch.setattr("rnnpt.pretraining.hmm.time", clock)
+    monkeypatch.setattr("rnnpt.pretraining.plan._timed", lambda make: (make(), 200.0))
+    rows, _ = reproduce()
+    parts = dict(part.rsplit(" ", 1) for part in rows[0]["seconds_by_phase"].split(", "))
+    # Data are asked for in each epoch: 3 of pre-training, 4 of training.
+    assert parts["hmm training"] == "100.0" and parts["hmm data"] == "500.0"
+    assert parts["fit data"] == "800.0" and {"hmm", "fit"} <= set(parts)
+
+
+def test_a_fit_that_an_earlier_call_left_is_no_part_of_the_time_of_the_data(monkeypatch, tmp_path):
+    (tmp_path / "hmm.npz").touch()
+    monkeypatch.setattr(
+        reproduction, "load_hmm", lambda path: types.SimpleNamespace(seconds=100.0))
+    row = {"phase": "hmm", "seconds": 3.0, "data_seconds": 1.0}
+    assert reproduction._seconds(PlanResult([row], row), tmp_path / "hmm.npz") == {
+        "hmm training": 100.0, "hmm data": 1.0, "hmm": 3.0}
+
+
+def test_notes_that_were_written_by_hand_stay_in_the_markdown(reproduce, tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "toys_notes.md").write_text("On one core.\n")
+    for _ in range(2):
+        _, markdown = reproduce("--rows", "Note 1-gram")
+        assert markdown.count("\n\nOn one core.\n\n## toy") == 1
 
 
 def test_what_is_in_the_table_is_not_run_again(reproduce, monkeypatch):

@@ -1,11 +1,13 @@
 """Training in a run folder: its files, its seed, its resuming, and the model back from it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from rnnpt import datasets, models
-from rnnpt.experiments import run_folder, training
-from rnnpt.experiments.config import named
+from rnnpt.experiments import evaluation, run_folder, training
+from rnnpt.experiments.config import EvaluationConfig, named
 from rnnpt.experiments.setting import ConfigError, override
 
 RNN = ["model.num_hidden=5", "fit.epochs=3", "fit.batch_size=2", "fit.segment_length=4"]
@@ -37,6 +39,19 @@ def test_a_run_folder_holds_all_that_a_run_keeps(tmp_path):
     }
     lines = (tmp_path / "log.csv").read_text().splitlines()
     assert len(lines) == 4 and "val_log_likelihood" in lines[0]
+
+
+def test_the_accuracy_on_the_validation_pieces_is_logged_where_it_is_asked_for(tmp_path):
+    plain = train(tmp_path / "plain").history
+    assert not any("accuracy" in name for row in plain for name in row)
+    history = train(tmp_path / "asked", assignments=[*RNN, "accuracy_every=2"]).history
+    assert [row["epoch"] for row in history if "val_accuracy" in row] == [2, 3]
+    assert [row["loss"] for row in history] == [row["loss"] for row in plain]
+    model = training.load_model(tmp_path / "asked", num_visible=6)
+    best = max(history, key=lambda row: row["val_log_likelihood"])
+    measured = evaluation.evaluate_model(
+        model, make_splits().valid, dataclasses.replace(EvaluationConfig(), num_samples=1))
+    assert best["epoch"] == 3 and best["val_accuracy"] == measured[0].accuracy
 
 
 def test_the_same_seed_gives_the_same_losses_and_another_one_does_not(tmp_path):
@@ -153,7 +168,9 @@ def test_weights_of_another_model_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("kind, settings", [
-    ("adam", []), ("sgd", []), ("hessian_free", ["fit.batch_size=5", "fit.segment_length=7"])])
+    ("adam", []), ("sgd", []), ("hessian_free", ["fit.batch_size=5", "fit.segment_length=7"]),
+    # Shorter than the pieces, which are cut.
+    ("hessian_free", ["fit.batch_size=20", "fit.segment_length=3"])])
 def test_each_optimizer_trains(tmp_path, kind, settings):
     history = train(tmp_path, assignments=[*RNN, *settings, f"fit.optimizer={kind}"]).history
     assert history[-1]["loss"] < history[0]["loss"]

@@ -108,6 +108,7 @@ INPUTS = {
     "serving_default": ["frames", "length"],
     "start": ["session"],
     "step": ["frame", "state", "seed", "temperature"],
+    "draw": ["state", "seed", "temperature"],
     "generate": ["state", "frames", "length", "num_steps", "seed", "temperature"],
     "score": ["frames", "length"],
 }

@@ -39,6 +39,8 @@ def test_signatures_are_those_of_the_contract(exported: Exported) -> None:
         "start": ({"session": integer}, {"state": state}),
         "step": ({"frame": frame, "state": state, "seed": seed, "temperature": number},
                  {"probabilities": frame, "sample": frame, "state": state}),
+        "draw": ({"state": state, "seed": seed, "temperature": number},
+                 {"sample": frame, "state": state}),
         "generate": ({"state": state, **sequence, "num_steps": integer, "seed": seed,
                       "temperature": number}, {**sequence, "state": state}),
         "score": (sequence, {"log_likelihood": number, "standard_error": number,

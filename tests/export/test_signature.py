@@ -1,4 +1,4 @@
-"""What the five signatures answer."""
+"""What the six signatures answer."""
 
 import itertools
 import re
@@ -95,6 +95,16 @@ def test_generate_is_a_chain_of_steps(exported: Exported) -> None:
     np.testing.assert_allclose(answer["state"], state, **CLOSE)
 
 
+def test_draw_is_generate_of_one_frame(exported: Exported) -> None:
+    inputs = make_inputs(exported, "draw", 3, 1)
+    drawn = exported.call("draw", **inputs)
+    expected = exported.call(
+        "generate", **inputs, frames=np.zeros((3, 1, NUM_VISIBLE), np.float32),
+        length=int32(0, 0, 0), num_steps=int32(1, 1, 1))
+    np.testing.assert_array_equal(drawn["sample"], expected["frames"][:, 0])
+    np.testing.assert_allclose(drawn["state"], expected["state"], **CLOSE)
+
+
 def test_rows_draw_as_many_frames_as_each_asks_for(exported: Exported) -> None:
     inputs = {**make_inputs(exported, "generate", 3, 4), "num_steps": int32(2, 0, 9)}
     answer = exported.call("generate", **inputs)
@@ -121,7 +131,7 @@ def test_hearing_and_drawing_may_be_two_calls(exported: Exported, num_rows: int)
     assert_close(drawn, at_once)
 
 
-@pytest.mark.parametrize("name", ["serving_default", "step", "generate", "score"])
+@pytest.mark.parametrize("name", ["serving_default", "step", "draw", "generate", "score"])
 def test_a_row_has_its_answer_whatever_its_neighbours(exported: Exported, name: str) -> None:
     inputs = make_inputs(exported, name, 5, 6)
     together = exported.call(name, **inputs)

@@ -1,5 +1,8 @@
 """The NADE head against its twin, and against sums over every frame of small worlds."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -211,3 +214,22 @@ def test_a_temperature_that_is_not_positive_is_refused():
     twin = make_nade()
     with pytest.raises(ValueError, match="temperature must be .*got 0"):
         make_head(twin).sample(parameters_of(twin, 1), (1, 2), temperature=0)
+
+
+def test_a_gradient_keeps_neither_the_graph_it_is_traced_in_nor_the_head():
+    def traced() -> list[weakref.ref]:
+        head = make_head(make_nade())
+
+        @tf.function
+        def gradient(parameters: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                tape.watch(parameters)
+                log_prob = head.log_prob(parameters, tf.ones([5, 4], parameters.dtype))
+            return tape.gradient(log_prob, parameters)
+
+        graph = gradient.get_concrete_function(tf.zeros([5, 7], head.dtype)).graph
+        return [weakref.ref(graph), weakref.ref(head)]
+
+    references = traced()
+    gc.collect()
+    assert [reference() for reference in references] == [None, None]

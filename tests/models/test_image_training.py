@@ -51,3 +51,8 @@ def test_loss_and_curvature_are_those_of_the_objective(double_precision, objecti
     np.testing.assert_allclose(
         model.optimizer.loss, model.compute_loss(images, y_pred=outputs), rtol=1e-10)
     np.testing.assert_allclose(model.optimizer.product, expected.sum(axis=1), atol=1e-10)
+
+
+def test_structural_damping_is_refused():
+    with pytest.raises(ValueError, match="structural_damping must be 0 .* layers, got 0.1; leave"):
+        fit(optimizers.HessianFree(structural_damping=0.1))

@@ -211,7 +211,7 @@ def test_validation_in_fit_is_cheap_and_evaluate_is_full(monkeypatch, validation
     # As many in each epoch, since the sample is fixed.
     assert sum(counts) <= 2 * _training.CHEAP_NUM_FRAMES
     assert counts[:len(counts) // 2] == counts[len(counts) // 2:]
-    assert set(schedules) == {_training.CHEAP_SCHEDULE}
+    assert set(schedules) == {heads.CHEAP_SCHEDULE}
 
     calls.clear()
     model.evaluate(validation, verbose=0)

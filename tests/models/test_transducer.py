@@ -1,5 +1,8 @@
 """From a sequence to targets beside it: against the ensemble, and curvatures row by row."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -140,6 +143,24 @@ def test_the_gradient_by_sweeps_is_the_automatic_one(double_precision, cell, num
 
     for one, other in zip(swept(), automatic(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", ["SimpleCell", "LeakyCell"])
+def test_a_swept_loss_keeps_neither_the_graph_it_is_traced_in_nor_the_model(cell):
+    def traced() -> list[weakref.ref]:
+        model, batch = make_model(CELLS[cell]()), make_batch()
+
+        @tf.function
+        def gradient() -> list[tf.Tensor]:
+            with tf.GradientTape() as tape:
+                loss = swept_loss(model.recurrence(batch))
+            return tape.gradient(loss, [v.value for v in model.trainable_variables])
+
+        return [weakref.ref(each) for each in (gradient.get_concrete_function().graph, model)]
+
+    references = traced()
+    gc.collect()
+    assert [reference() for reference in references] == [None, None]
 
 
 def test_hessian_free_lowers_the_loss_further_than_first_order():

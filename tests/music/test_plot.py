@@ -1,4 +1,4 @@
-"""Pictures of rolls and of learning curves: what they show, and what they refuse."""
+"""Pictures of rolls, learning curves and accuracies: what they show, and what they refuse."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ from matplotlib import colors, image
 
 from rnnpt.music import plot
 from rnnpt.music.pianoroll_midi import MusicError, onsets_of
-from rnnpt.music.plot import plot_learning_curve, plot_pianoroll
+from rnnpt.music.plot import plot_accuracy, plot_learning_curve, plot_pianoroll
 
 
 def columns(path, colour):
@@ -165,6 +165,32 @@ def test_log_without_a_likelihood_is_refused(tmp_path, log):
 def test_value_that_is_no_number_is_shown(tmp_path):
     with pytest.raises(MusicError, match="rows must hold numbers, got 'high'"):
         plot_learning_curve([{"val_log_likelihood": "high"}], tmp_path / "curve.png")
+
+
+def points(*accuracies):
+    return [{"phase": "hmm" if number < 2 else "fit", "epoch": str(number % 2 + 1),
+             "seconds": f"{60 * number + 60}", "cpu_seconds": "60", "val_accuracy": f"{value}"}
+            for number, value in enumerate(accuracies)]
+
+
+def test_accuracies_tell_the_highest_of_each_run(tmp_path):
+    plot_accuracy({"RNN, HMM": points(10, 30, 62.5, 60), "RNN": points(9, 11)},
+                  tmp_path / "runs.svg", title="nottingham")
+    text = " ".join(words(tmp_path / "runs.svg"))
+    assert "RNN, HMM: 62.5 % in epoch 1 of fit" in text
+    assert "RNN: 11.0 % in epoch 2 of hmm" in text and "nottingham" in text
+
+
+@pytest.mark.parametrize("runs", [{}, {"RNN": []}])
+def test_runs_without_a_point_are_refused(tmp_path, runs):
+    with pytest.raises(
+            MusicError, match=re.escape(f"runs must hold a point each, got {list(runs)}")):
+        plot_accuracy(runs, tmp_path / "runs.png")
+
+
+def test_an_accuracy_that_is_no_number_is_refused(tmp_path):
+    with pytest.raises(MusicError, match="rows must hold numbers, got 'high'"):
+        plot_accuracy({"RNN": points("high")}, tmp_path / "runs.png")
 
 
 def test_drawing_needs_no_screen_and_no_global_figure():

@@ -65,10 +65,22 @@ def functional(optimizer: keras.optimizers.Optimizer) -> keras.Model:
     return model
 
 
+def recurrent(optimizer: keras.optimizers.Optimizer) -> keras.Model:
+    """Returns a `SecondOrderModel` with hidden units."""
+    keras.utils.set_random_seed(0)
+    model = optimizers.SecondOrderModel(keras.Sequential([
+        keras.Input([None, 2]), keras.layers.SimpleRNN(3, return_sequences=True),
+        keras.layers.Dense(1)]))
+    model.compile(optimizer, loss="mse")
+    return model
+
+
 CASES: dict[str, tuple[Callable, Callable, Callable]] = {
     "sequences": (rnn, music, lambda: optimizers.HessianFree(
         structural_damping=0.1, preconditioner_exponent=0.75)),
     "odd batch": (transducer, answers, optimizers.HessianFree),
+    "hidden units": (recurrent, answers, lambda: optimizers.HessianFree(
+        structural_damping=0.1, max_steps=5)),
     "held out": (functional, points, lambda: optimizers.HessianFree(
         curvature_rows=2, held_out_rows=2, rows_at_once=2)),
     # As many steps as there are weights would be those of rounding errors.

@@ -41,7 +41,25 @@ def test_rows_to_hold_out_that_are_not_there_are_told():
         objective.held_out(1)
 
 
-def test_structural_damping_is_refused():
+def test_structural_damping_is_that_of_the_hidden_units_that_are_given(double_precision):
+    random = np.random.default_rng(0)
+    kernel = keras.Variable(random.normal(size=[2, 3]))
+    data, metric = (tf.constant(random.uniform(size=[5, size])) for size in (2, 3))
+
+    def hidden(data: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(data, kernel)
+
+    objective = optimizers.OutputObjective(
+        optimizers.HessianFree(structural_damping=0.25), [kernel], data,
+        lambda data: 0.0 * hidden(data), lambda outputs, _: tf.reduce_sum(outputs ** 2),
+        hidden_of=lambda data: (0.0 * hidden(data), [(hidden(data), metric)]))
+    vector = random.normal(size=[2, 3])
+    [found] = objective.linearize().product([tf.constant(vector)], tf.constant(0.5))
+    expected = 0.5 * np.transpose(data) @ (np.array(metric) * (data @ vector)) / 5
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_structural_damping_without_hidden_units_is_refused():
     with pytest.raises(ValueError, match="structural_damping must be 0 for a model .*, got 0.25;"):
         objective_of(optimizer=optimizers.HessianFree(structural_damping=0.25))
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from rnnpt import optimizers
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
-CASES = ("sequences", "odd batch", "held out", "augmented", "Krylov")
+CASES = ("sequences", "odd batch", "hidden units", "held out", "augmented", "Krylov")
 
 
 def start(kind: str, **environment: str) -> subprocess.Popen[str]:

@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from rnnpt import models
+from rnnpt import models, optimizers
+from rnnpt.optimizers import _hessian_free_update
 from rnnpt.pretraining import DivergenceError, Phase, PlanError, RunFolderError, run_plan
 from tests.pretraining.small_plan import draw_pieces
 
@@ -78,7 +79,10 @@ def test_patience_ends_the_phase_and_brings_the_best_weights_back(tmp_path):
 
 def test_without_patience_the_last_weights_stay_and_the_best_are_in_the_folder(tmp_path):
     model, valid = models.RNN(num_hidden=5), draw_pieces(1)
-    result = run(model, [phase(epochs=6, optimizer=keras.optimizers.SGD(10.0))], valid,
+    # Three epochs that learn, and three that spoil it.
+    num_batches = len(list(draw_pieces(0).segments(8, 4)))
+    rate = keras.optimizers.schedules.PiecewiseConstantDecay([3 * num_batches], [0.1, 100.0])
+    result = run(model, [phase(epochs=6, optimizer=keras.optimizers.SGD(rate))], valid,
                  directory=tmp_path)
     scores = [row["val_log_likelihood"] for row in result.history]
     assert max(scores) > scores[-1]
@@ -152,6 +156,16 @@ def test_plan_stops_when_the_loss_is_no_number(tmp_path):
             r"of phase 'only'\. Lower the learning rate or clip gradients; no epoch before it is")):
         run(phases=[phase(optimizer=keras.optimizers.SGD(1e38))], directory=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+
+
+def test_a_figure_of_the_optimizers_own_may_be_no_number(monkeypatch, tmp_path):
+    monkeypatch.setattr(_hessian_free_update, "reduction_ratio",
+                        lambda *_: tf.constant(np.nan, tf.float64))
+    whole = phase(optimizer=optimizers.HessianFree(), batch_size=12, segment_length=20)
+    for _ in range(2):  # the second call reads what the first has left
+        history = run(phases=[whole], directory=tmp_path).history
+        assert np.isnan([row["reduction_ratio"] for row in history]).all()
+        assert np.isfinite([row["loss"] for row in history]).all()
 
 
 @pytest.fixture(scope="module")
