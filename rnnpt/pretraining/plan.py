@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from rnnpt.datasets import Sequences
 from rnnpt.optimizers import NonFiniteLossError, ReportingOptimizer, StopAtNonFiniteLoss
+from rnnpt.pretraining._interrupt import Interrupt
 from rnnpt.pretraining.error import DivergenceError, PlanError, TrainingInterrupted, check_count
 from rnnpt.pretraining.part import PARTS, is_part, part_of
 from rnnpt.pretraining.probe import Probe
@@ -164,6 +165,7 @@ class _Run:
         self.validation = None if valid is None else valid.pieces()
         self.seed, self.bars, self.probe = seed, bars, probe
         self.state = Progress()
+        self._interrupt = Interrupt()
         self.folder: RunFolder | None = None
         self._made: dict[str, Sequences] = {}
 
@@ -231,7 +233,7 @@ class _Run:
         try:
             logs = part.fit(batches, validation_data=self.validation, initial_epoch=state.epoch,
                             epochs=state.epoch + 1, shuffle=False, verbose=0,
-                            callbacks=[StopAtNonFiniteLoss()]).history
+                            callbacks=[StopAtNonFiniteLoss(), self._interrupt]).history
         except NonFiniteLossError as error:
             where = f"step {state.updates + error.step}, batch {error.batch} of "
             raise self._divergence("loss", error.value, phase, where) from error
@@ -280,7 +282,8 @@ class _Run:
     @contextlib.contextmanager
     def _interruptible(self, phase: Phase) -> Iterator[None]:
         try:
-            yield
+            with self._interrupt.watched():
+                yield
         except KeyboardInterrupt as error:
             kept = ("nothing is kept without a run folder" if self.folder is None else
                     f"the same call goes on from there in {self.folder.path}")

@@ -137,10 +137,13 @@ def test_stopping_lets_requests_end_and_refuses_new_ones(tiny_model, monkeypatch
 
         def is_refused() -> bool:
             try:
-                stub.GetModelMetadata(metadata_request(), timeout=20)
+                stub.GetModelMetadata(metadata_request(), timeout=1)
             except grpc.RpcError as error:
-                # gRPC cancels a call that comes in the very moment of the stop.
-                assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+                # gRPC cancels a call that comes in the very moment of the stop, and forgets one
+                # in some 250 of these: nobody answers it until the grace is over.
+                assert error.code() in (
+                    grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED,
+                    grpc.StatusCode.DEADLINE_EXCEEDED)
                 return error.code() is grpc.StatusCode.UNAVAILABLE
             return False
 
