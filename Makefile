@@ -2,7 +2,7 @@
 # make test: runs all tests.   make lint: runs the linters.   make clean: removes what make made.
 #
 # PYTHON=python3.12 chooses the interpreter; DEMO_FLAGS=--smoke makes the demo small;
-# TEST_FLAGS="-m 'not slow'" goes to pytest.
+# TEST_FLAGS="-m 'not slow'" goes to pytest, which runs up to four test files at once (-n 0: one).
 
 VENV := .venv
 DEMO_FLAGS ?=
@@ -17,7 +17,8 @@ demo: $(VENV)/.ready
 	$(VENV)/bin/rnnpt demo --output_dir demo $(DEMO_FLAGS)
 
 test: $(VENV)/.ready-test
-	$(VENV)/bin/python -m pytest $(TEST_FLAGS)
+	$(VENV)/bin/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile \
+		$(TEST_FLAGS)
 
 lint: $(VENV)/.ready-lint
 	$(VENV)/bin/flake8

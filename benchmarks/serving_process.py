@@ -169,6 +169,7 @@ def echo(pipe: Any, size: int) -> None:
         pipe: Asked for its port and its processor time so far.
         size: How many bytes.
     """
+    gc.freeze()  # as the server does
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_echo(pipe, bytes(size)))
 

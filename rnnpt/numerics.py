@@ -116,20 +116,21 @@ def unpack(packed: tf.Tensor, sizes: Sequence[int]) -> list[tf.Tensor]:
 def fold_in(seed: tf.Tensor, data: int | tf.Tensor) -> tf.Tensor:
     """A new seed that is a function of a seed and a number (a step, a purpose).
 
+    One seed a row has the number put beside it: TensorFlow's stateless operations take one seed for
+    all rows, and whoever draws walks the rows anyway and folds it in there.
+
     Args:
-        seed: int32 (2,), or (B, 2) for one seed a row.
+        seed: int32 (2,), or (B, 2 + N) for one seed a row with N numbers beside it.
         data: a scalar integer.
 
     Returns:
-        Seeds of the shape of `seed`.
+        The seed (2,), or (B, 2 + N + 1).
     """
     data = tf.cast(data, tf.int32)
-
-    def fold_one(one: tf.Tensor) -> tf.Tensor:
-        return tf.random.experimental.stateless_fold_in(one, data, alg=RANDOM_ALGORITHM)
-
     seed = tf.convert_to_tensor(seed, tf.int32)
-    return fold_one(seed) if seed.shape.rank == 1 else tf.map_fn(fold_one, seed)
+    if seed.shape.rank == 1:
+        return tf.random.experimental.stateless_fold_in(seed, data, alg=RANDOM_ALGORITHM)
+    return tf.concat([seed, tf.fill([tf.shape(seed)[0], 1], data)], axis=1)
 
 
 def uniform(seed: tf.Tensor, shape: Sequence[int | tf.Tensor] | tf.Tensor) -> tf.Tensor:
@@ -139,26 +140,26 @@ def uniform(seed: tf.Tensor, shape: Sequence[int | tf.Tensor] | tf.Tensor) -> tf
     TensorFlow's stateless operations take one seed for all rows, so they are drawn row by row.
 
     Args:
-        seed: int32 (2,) for one stream over the whole shape, or (B, 2) for one a row.
+        seed: int32 (2,) for one stream over the whole shape, or one a row (see `fold_in`).
         shape: the shape to draw; with one seed a row its first size is B.
 
     Returns:
         float32 numbers of that shape.
     """
-    return _draw(tf.random.stateless_uniform, seed, shape)
+    return _draw(_uniform_of_stream, seed, shape)
 
 
 def normal(seed: tf.Tensor, shape: Sequence[int | tf.Tensor] | tf.Tensor) -> tf.Tensor:
     """Standard normal numbers as a function of the seed alone.
 
     Args:
-        seed: int32 (2,) for one stream over the whole shape, or (B, 2) for one a row.
+        seed: int32 (2,) for one stream over the whole shape, or one a row (see `fold_in`).
         shape: the shape to draw; with one seed a row its first size is B.
 
     Returns:
         float32 numbers of that shape.
     """
-    return _draw(tf.random.stateless_normal, seed, shape)
+    return _draw(_normal_of_stream, seed, shape)
 
 
 def coarse_uniform(seed: tf.Tensor, shape: Sequence[int | tf.Tensor] | tf.Tensor) -> tf.Tensor:
@@ -195,7 +196,7 @@ def uniform_steps(
     that walk costs a served model more than its draws.
 
     Args:
-        seed: int32 (2,), or (B, 2) for one seed a row.
+        seed: int32 (2,), or one a row (see `fold_in`).
         num_steps: length of the chain.
         rows: the leading sizes of each thing; with one seed a row the first is B.
         sizes: the last size of each thing.
@@ -279,23 +280,38 @@ def as_seed(seed: int | Sequence[int] | tf.Tensor) -> tf.Tensor:
     return seed
 
 
+def _uniform_of_stream(seed: tf.Tensor, shape: Sequence[int | tf.Tensor] | tf.Tensor) -> tf.Tensor:
+    # What `tf.random.stateless_uniform` does, without its product with 1 and sum with 0, which stay
+    # in a graph: a served RBM draws some ten thousand numbers a frame.
+    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
+    return tf.raw_ops.StatelessRandomUniformV2(
+        shape=shape, key=key, counter=counter, alg=tf.random.Algorithm.PHILOX.value)
+
+
+def _normal_of_stream(seed: tf.Tensor, shape: Sequence[int | tf.Tensor] | tf.Tensor) -> tf.Tensor:
+    return tf.random.stateless_normal(shape, seed, alg=RANDOM_ALGORITHM)
+
+
 def _draw(
     rule: Callable[..., tf.Tensor],
     seed: tf.Tensor,
     shape: Sequence[int | tf.Tensor] | tf.Tensor,
 ) -> tf.Tensor:
-    """Numbers of one of TensorFlow's stateless distributions, one stream or one a row."""
-    def draw(one: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-        return rule(size, one, alg=RANDOM_ALGORITHM)
-
+    """Numbers of a rule, from one stream or from one a row."""
     seed = tf.convert_to_tensor(seed, tf.int32)
     if seed.shape.rank == 1:
-        return draw(seed, shape)
+        return rule(seed, shape)
     row_shape = tf.convert_to_tensor(shape)[1:]
+
+    def draw_row(row: tf.Tensor) -> tf.Tensor:
+        seed = row[:2]
+        for place in range(2, row.shape[0]):
+            seed = fold_in(seed, row[place])
+        return rule(seed, row_shape)
+
     # TensorFlow cannot stack the draws of no row, whose shape it does not know.
     drawn = tf.cond(
         tf.shape(seed)[0] > 0,
-        lambda: tf.map_fn(
-            lambda one: draw(one, row_shape), seed, fn_output_signature=tf.float32),
+        lambda: tf.map_fn(draw_row, seed, fn_output_signature=tf.float32),
         lambda: tf.zeros(shape))
     return tf.reshape(drawn, shape)

@@ -58,12 +58,19 @@ def test_unpack_undoes_pack(sizes, batch_size):
         np.testing.assert_array_equal(given_part, part)
 
 
-def test_fold_in_folds_each_row_as_if_it_were_alone():
+@pytest.mark.parametrize("draw", [numerics.uniform, numerics.normal])
+def test_what_is_folded_into_a_seed_a_row_is_folded_into_each_as_if_it_were_alone(draw):
     seeds = tf.constant([[1, 2], [3, 4], [1, 2]])
-    together = numerics.fold_in(seeds, 7).numpy()
-    alone = [numerics.fold_in(seed, 7).numpy() for seed in seeds]
+    together = draw(numerics.fold_in(numerics.fold_in(seeds, 7), 9), [3, 5]).numpy()
+    alone = [draw(numerics.fold_in(numerics.fold_in(seed, 7), 9), [5]).numpy() for seed in seeds]
     np.testing.assert_array_equal(together, alone)
-    assert not np.array_equal(together[0], numerics.fold_in(seeds[0], 8))
+    assert not np.array_equal(together[0], draw(numerics.fold_in(seeds[0], 8), [5]))
+
+
+def test_uniform_numbers_are_those_of_tensorflow():
+    np.testing.assert_array_equal(
+        numerics.uniform((5, 6), [3, 4]),
+        tf.random.stateless_uniform([3, 4], (5, 6), alg=numerics.RANDOM_ALGORITHM))
 
 
 def test_uniform_with_a_seed_a_row_does_not_know_its_neighbours():
