@@ -260,7 +260,7 @@ class RBMHead(Head):
 
         Args:
             parameters: (B, V + K).
-            seed: int32 (B, 2).
+            seed: int32 (B, 2 + N).
             temperature: of the sample (B,).
 
         Returns:
