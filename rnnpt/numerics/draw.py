@@ -1,4 +1,4 @@
-"""Stateless tensor maths: log-probabilities of logits, masked sums, packed states, seeded noise."""
+"""Random numbers as functions of a seed: of one stream, or of one a row."""
 
 import numbers
 from collections.abc import Callable, Sequence
@@ -7,110 +7,6 @@ import tensorflow as tf
 
 #: The counter-based generator named in every draw: TensorFlow's default may differ by device.
 RANDOM_ALGORITHM = "philox"
-
-
-def bernoulli_log_prob(logits: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
-    """Log-likelihood of binary frames whose units are independent.
-
-    Equation: sum over v of frames log sigmoid(logits) + (1 - frames) log sigmoid(-logits).
-    Written on the logits, so that no logarithm of a rounded probability is taken.
-
-    Args:
-        logits: log-odds of each unit (..., V).
-        frames: what was observed (..., V), in {0, 1}.
-
-    Returns:
-        Nats a frame (...).
-    """
-    return -tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(frames, logits), axis=-1)
-
-
-def bernoulli_log_probs(logits: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:
-    """Log-likelihood of binary frames under each of several products of Bernoullis.
-
-    Equation: for each s, sum over v of frames logits_s - log(1 + exp(logits_s)), which is
-    `bernoulli_log_prob` of every pair, for all of them in one matrix product.
-
-    Args:
-        logits: log-odds of each unit (S, V).
-        frames: what was observed (..., V), in {0, 1}.
-
-    Returns:
-        Nats a frame (..., S).
-    """
-    logits = tf.convert_to_tensor(logits)
-    products = tf.tensordot(frames, logits, axes=[[-1], [1]])
-    return products - tf.reduce_sum(tf.nn.softplus(logits), axis=-1)
-
-
-def bernoulli_curvature(logits: tf.Tensor, tangents: tf.Tensor) -> tf.Tensor:
-    """The Hessian of -`bernoulli_log_prob` at its logits, times a direction.
-
-    Equation: p (1 - p) tangents, with p = sigmoid(logits).
-
-    Args:
-        logits: log-odds of each unit (..., V).
-        tangents: the direction (..., V).
-
-    Returns:
-        (..., V).
-    """
-    return tf.sigmoid(logits) * tf.sigmoid(-logits) * tangents
-
-
-def categorical_curvature(probabilities: tf.Tensor, tangents: tf.Tensor) -> tf.Tensor:
-    """The Hessian of the cross-entropy of a softmax at its logits, times a direction.
-
-    Equation: p (tangents - p'tangents).
-
-    Args:
-        probabilities: p, the softmax of the logits (..., V).
-        tangents: the direction (..., V).
-
-    Returns:
-        (..., V).
-    """
-    mean = tf.reduce_sum(probabilities * tangents, axis=-1, keepdims=True)
-    return probabilities * (tangents - mean)
-
-
-def masked_sum(values: tf.Tensor, mask: tf.Tensor, axis: int | None = None) -> tf.Tensor:
-    """Sum of the values on real frames; a padded value may be anything, NaN too.
-
-    Args:
-        values: one number a frame (B, T).
-        mask: True on real frames (B, T).
-        axis: the axis to sum over; all of them by default.
-
-    Returns:
-        The sum over `axis`.
-    """
-    return tf.reduce_sum(tf.where(mask, values, tf.zeros_like(values)), axis=axis)
-
-
-def pack(state: Sequence[tf.Tensor]) -> tf.Tensor:
-    """A flat list of state tensors as one tensor, the form that travels between calls.
-
-    Args:
-        state: tensors of shape (B, S_i).
-
-    Returns:
-        One tensor (B, S), S the sum of the S_i.
-    """
-    return tf.concat(list(state), axis=-1)
-
-
-def unpack(packed: tf.Tensor, sizes: Sequence[int]) -> list[tf.Tensor]:
-    """Undo `pack`.
-
-    Args:
-        packed: one tensor (B, S).
-        sizes: the S_i, whose sum is S.
-
-    Returns:
-        Tensors of shape (B, S_i).
-    """
-    return tf.split(packed, list(sizes), axis=-1)
 
 
 def fold_in(seed: tf.Tensor, data: int | tf.Tensor) -> tf.Tensor:
