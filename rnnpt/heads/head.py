@@ -22,8 +22,8 @@ class Head(keras.layers.Layer):
     A subclass gives `num_parameters`, `log_prob`, `loss`, `sample` and `mean`. A head whose
     likelihood is not exact sets `exact = False` and gives `estimate_log_prob`, with its error; an
     exact one gives `curvature`, and `logits` where the loss is not convex in the parameters.
-    A seed is int32 (2,), one stream for all rows, or (B, 2 + N), one a row (see `numerics.fold_in`);
-    `numerics.uniform` and its kin draw from either.
+    A seed is int32 (2,), one stream for all rows, or (B, 2 + N), one a row: `numerics` draws from
+    either (see `numerics.fold_in`).
     """
 
     #: Whether `log_prob` is the likelihood itself and not an estimate.
