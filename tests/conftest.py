@@ -1,5 +1,6 @@
 """Fixtures of the whole suite."""
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
 
@@ -8,6 +9,9 @@ from pathlib import Path  # noqa: E402
 
 import keras  # noqa: E402
 import pytest  # noqa: E402
+
+# A shell has what it starts in the background ignore Ctrl-C, whose effect some tests look at.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

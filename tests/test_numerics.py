@@ -58,13 +58,24 @@ def test_unpack_undoes_pack(sizes, batch_size):
         np.testing.assert_array_equal(given_part, part)
 
 
-@pytest.mark.parametrize("draw", [numerics.uniform, numerics.normal])
-def test_what_is_folded_into_a_seed_a_row_is_folded_into_each_as_if_it_were_alone(draw):
+def test_fold_in_folds_each_row_as_if_it_were_alone():
     seeds = tf.constant([[1, 2], [3, 4], [1, 2]])
-    together = draw(numerics.fold_in(numerics.fold_in(seeds, 7), 9), [3, 5]).numpy()
-    alone = [draw(numerics.fold_in(numerics.fold_in(seed, 7), 9), [5]).numpy() for seed in seeds]
+    together = numerics.fold_in(seeds, 7).numpy()
+    alone = [numerics.fold_in(seed, 7).numpy() for seed in seeds]
     np.testing.assert_array_equal(together, alone)
-    assert not np.array_equal(together[0], draw(numerics.fold_in(seeds[0], 8), [5]))
+    assert not np.array_equal(together[0], numerics.fold_in(seeds[0], 8))
+
+
+@pytest.mark.parametrize("draw", [numerics.uniform, numerics.normal, numerics.fold_in])
+def test_what_is_folded_in_later_is_folded_in_all_the_same(draw):
+    seeds = tf.constant([[1, 2], [3, 4], [1, 2]])
+    what = 5 if draw is numerics.fold_in else [3, 5]
+    later = numerics.fold_later(numerics.fold_later(seeds, 7), 9)
+    at_once = numerics.fold_in(numerics.fold_in(seeds, 7), 9)
+    np.testing.assert_array_equal(draw(later, what), draw(at_once, what))
+    assert not np.array_equal(draw(later, what), draw(numerics.fold_later(seeds, 9), what))
+    np.testing.assert_array_equal(
+        numerics.fold_later(seeds[0], 7), numerics.fold_in(seeds[0], 7))
 
 
 def test_uniform_numbers_are_those_of_tensorflow():

@@ -47,7 +47,7 @@ def run_chain(
         biases: of the visible (..., V) and of the hidden units (..., K).
         start: v that the chains start from (..., V); drawn from the visible biases alone where
             None.
-        seed: int32 (2,), or one a row (see `numerics.fold_in`).
+        seed: int32 (2,), or one a row (see `numerics.fold_later`).
         num_steps: length of the chains.
         units: the visible units.
         factor: multiplies the energy: an inverse temperature; 1 where None.

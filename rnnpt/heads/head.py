@@ -23,7 +23,7 @@ class Head(keras.layers.Layer):
     likelihood is not exact sets `exact = False` and gives `estimate_log_prob`, with its error; an
     exact one gives `curvature`, and `logits` where the loss is not convex in the parameters.
     A seed is int32 (2,), one stream for all rows, or (B, 2 + N), one a row: `numerics` draws from
-    either (see `numerics.fold_in`).
+    either (see `numerics.fold_later`).
     """
 
     #: Whether `log_prob` is the likelihood itself and not an estimate.

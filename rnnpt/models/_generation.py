@@ -82,7 +82,8 @@ def draw_frames(
         t: tf.Tensor, state: list[tf.Tensor], frames: tf.TensorArray
     ) -> tuple[tf.Tensor, list[tf.Tensor], tf.TensorArray]:
         here = (t < num_steps)[:, tf.newaxis]
-        frame = model.head.sample(model.parameters(state), numerics.fold_in(seed, t), temperature)
+        frame = model.head.sample(
+            model.parameters(state), numerics.fold_later(seed, t), temperature)
         # Before the step, without which TensorFlow may fuse a product with two sums, for which it
         # has no kernel ("Fusion is not implemented").
         frame = tf.where(here, frame, nothing)

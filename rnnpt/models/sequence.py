@@ -279,7 +279,7 @@ class SequenceModel(SequenceTraining):
         Returns:
             The frame (B, V); and the state after it.
         """
-        frame = self.head.sample(self.parameters(state), numerics.fold_in(seed, 0), temperature)
+        frame = self.head.sample(self.parameters(state), numerics.fold_later(seed, 0), temperature)
         return frame, self.step(frame, state)[1]
 
     def get_config(self) -> dict[str, object]:

@@ -7,6 +7,7 @@ from rnnpt.numerics.draw import (
     categorical_sample,
     coarse_uniform,
     fold_in,
+    fold_later,
     normal,
     uniform,
     uniform_steps,
@@ -23,5 +24,5 @@ from rnnpt.numerics.state import pack, unpack
 __all__ = [
     "RANDOM_ALGORITHM", "as_seed", "bernoulli_curvature", "bernoulli_log_prob",
     "bernoulli_log_probs", "bernoulli_sample", "categorical_curvature", "categorical_sample",
-    "coarse_uniform", "fold_in", "masked_sum", "normal", "pack", "uniform", "uniform_steps",
-    "unpack"]
+    "coarse_uniform", "fold_in", "fold_later", "masked_sum", "normal", "pack", "uniform",
+    "uniform_steps", "unpack"]

@@ -12,21 +12,47 @@ RANDOM_ALGORITHM = "philox"
 def fold_in(seed: tf.Tensor, data: int | tf.Tensor) -> tf.Tensor:
     """A new seed that is a function of a seed and a number (a step, a purpose).
 
-    One seed a row has the number put beside it: TensorFlow's stateless operations take one seed for
-    all rows, and whoever draws walks the rows anyway and folds it in there.
-
     Args:
-        seed: int32 (2,), or (B, 2 + N) for one seed a row with N numbers beside it.
+        seed: int32 (2,), or one a row (see `fold_later`).
         data: a scalar integer.
 
     Returns:
-        The seed (2,), or (B, 2 + N + 1).
+        The seed (2,), or one a row (B, 2).
     """
     data = tf.cast(data, tf.int32)
     seed = tf.convert_to_tensor(seed, tf.int32)
     if seed.shape.rank == 1:
         return tf.random.experimental.stateless_fold_in(seed, data, alg=RANDOM_ALGORITHM)
-    return tf.concat([seed, tf.fill([tf.shape(seed)[0], 1], data)], axis=1)
+    return tf.map_fn(lambda row: fold_in(_resolved(row), data), seed,
+                     fn_output_signature=tf.TensorSpec([2], tf.int32))
+
+
+def fold_later(seed: tf.Tensor, data: int | tf.Tensor) -> tf.Tensor:
+    """What `fold_in` gives, but for one seed a row in a form that only this module reads.
+
+    TensorFlow's stateless operations take one seed for all rows. Whoever draws walks the rows
+    anyway and folds in there what stands beside a seed: one walk in place of two.
+
+    Args:
+        seed: int32 (2,), or (B, 2 + N) for one a row with N numbers to fold in beside it.
+        data: a scalar integer.
+
+    Returns:
+        The seed (2,), or one a row (B, 2 + N + 1).
+    """
+    seed = tf.convert_to_tensor(seed, tf.int32)
+    if seed.shape.rank == 1:
+        return fold_in(seed, data)
+    column = tf.fill([tf.shape(seed)[0], 1], tf.cast(data, tf.int32))
+    return tf.concat([seed, column], axis=1)
+
+
+def _resolved(row: tf.Tensor) -> tf.Tensor:
+    """The seed (2,) of a row (2 + N,)."""
+    seed = row[:2]
+    for place in range(2, row.shape[0]):
+        seed = fold_in(seed, row[place])
+    return seed
 
 
 def uniform(seed: tf.Tensor, shape: Sequence[int | tf.Tensor] | tf.Tensor) -> tf.Tensor:
@@ -36,7 +62,7 @@ def uniform(seed: tf.Tensor, shape: Sequence[int | tf.Tensor] | tf.Tensor) -> tf
     TensorFlow's stateless operations take one seed for all rows, so they are drawn row by row.
 
     Args:
-        seed: int32 (2,) for one stream over the whole shape, or one a row (see `fold_in`).
+        seed: int32 (2,) for one stream over the whole shape, or one a row (see `fold_later`).
         shape: the shape to draw; with one seed a row its first size is B.
 
     Returns:
@@ -49,7 +75,7 @@ def normal(seed: tf.Tensor, shape: Sequence[int | tf.Tensor] | tf.Tensor) -> tf.
     """Standard normal numbers as a function of the seed alone.
 
     Args:
-        seed: int32 (2,) for one stream over the whole shape, or one a row (see `fold_in`).
+        seed: int32 (2,) for one stream over the whole shape, or one a row (see `fold_later`).
         shape: the shape to draw; with one seed a row its first size is B.
 
     Returns:
@@ -92,7 +118,7 @@ def uniform_steps(
     that walk costs a served model more than its draws.
 
     Args:
-        seed: int32 (2,), or one a row (see `fold_in`).
+        seed: int32 (2,), or one a row (see `fold_later`).
         num_steps: length of the chain.
         rows: the leading sizes of each thing; with one seed a row the first is B.
         sizes: the last size of each thing.
@@ -196,14 +222,12 @@ def _draw(
     """Numbers of a rule, from one stream or from one a row."""
     seed = tf.convert_to_tensor(seed, tf.int32)
     if seed.shape.rank == 1:
-        return rule(seed, shape)
+        # What TensorFlow knows of the shape, it knows of the draws.
+        return tf.reshape(rule(seed, shape), shape)
     row_shape = tf.convert_to_tensor(shape)[1:]
 
     def draw_row(row: tf.Tensor) -> tf.Tensor:
-        seed = row[:2]
-        for place in range(2, row.shape[0]):
-            seed = fold_in(seed, row[place])
-        return rule(seed, row_shape)
+        return rule(_resolved(row), row_shape)
 
     # TensorFlow cannot stack the draws of no row, whose shape it does not know.
     drawn = tf.cond(
