@@ -237,8 +237,11 @@ def _session_config(options: ServerOptions, path: Path) -> config_pb2.ConfigProt
         # Of a model that goes step by step hardly two operations could run at once: one after the
         # other, `generate` and `draw` take half to four fifths of the time, `score` an eighth more.
         # A graph with TensorFlow's first kind of loops, which exports do not have, could not run
-        # so. In the caller's own thread it would take less still, but not end when time is over.
+        # so. It must be in the caller's own thread: in the pool, runs that hold all its threads
+        # wait for their loops' bodies, which wait for a thread. So a run does not end when its time
+        # is over, though nobody waits for it any more; the steps that an export allows limit it.
         config.experimental.executor_type = "SINGLE_THREADED_EXECUTOR"
+        config.inter_op_parallelism_threads = -1
     return config
 
 

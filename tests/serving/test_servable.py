@@ -1,7 +1,9 @@
 """A model in memory: its runs, their time limits, its threads."""
 
+import os
 import pathlib
 import shutil
+from concurrent import futures
 
 import numpy as np
 import pytest
@@ -93,8 +95,21 @@ def test_what_rnnpt_exports_runs_one_operation_after_the_other(tiny_model, tmp_p
         feeds = [(info.name, inputs[key]) for key, info in signature.inputs.items()]
         for one, another in zip(ours.run(feeds, fetches), other.run(feeds, fetches), strict=True):
             np.testing.assert_allclose(one, another, rtol=1e-6, atol=1e-6)
-    with pytest.raises(DeadlineExceeded, match="Timed out waiting for notification"):
-        ask(ours, "generate", generate_inputs(1_000_000), timeout_s=0.05)
+
+
+def test_more_runs_at_once_than_there_are_threads_do_not_wait_for_each_other(
+    tiny_model, tmp_path
+) -> None:
+    shutil.copytree(tiny_model / "1", tmp_path / "1")
+    (tmp_path / "1" / METADATA_FILE).parent.mkdir()
+    (tmp_path / "1" / METADATA_FILE).touch()
+    servable = Servable(tmp_path / "1", 1)
+    num_threads = 4 * (os.cpu_count() or 1)
+    with futures.ThreadPoolExecutor(num_threads) as pool:
+        runs = [pool.submit(ask, servable, "generate", generate_inputs(50), timeout_s=60)
+                for _ in range(20 * num_threads)]
+        for run in runs:
+            run.result(timeout=60)
 
 
 @pytest.mark.parametrize(("flags", "intra", "inter"), [
