@@ -103,7 +103,8 @@ class Servable:
         Args:
             feeds: Names of tensors with their values.
             fetches: Names of the tensors to compute.
-            timeout_s: How long it may take; None for ever.
+            timeout_s: How long it may take; None for ever. What has begun of a graph that
+                `rnnpt export` wrote goes on to its end.
 
         Returns:
             Their values.
@@ -129,7 +130,8 @@ class Servable:
         Args:
             feeds: Names of tensors with their values.
             fetches: Names of the tensors to compute.
-            timeout_s: How long it may take; None for ever.
+            timeout_s: How long it may take; None for ever. What has begun of a graph that
+                `rnnpt export` wrote goes on to its end.
 
         Returns:
             Their values to come, or the `ServingError` that `run` would raise; until then the model
@@ -235,11 +237,11 @@ def _session_config(options: ServerOptions, path: Path) -> config_pb2.ConfigProt
         intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter)
     if (path / METADATA_FILE).is_file():
         # Of a model that goes step by step hardly two operations could run at once: one after the
-        # other, `generate` and `draw` take half to four fifths of the time, `score` an eighth more.
-        # A graph with TensorFlow's first kind of loops, which exports do not have, could not run
-        # so. It must be in the caller's own thread: in the pool, runs that hold all its threads
-        # wait for their loops' bodies, which wait for a thread. So a run does not end when its time
-        # is over, though nobody waits for it any more; the steps that an export allows limit it.
+        # other, `generate` and `draw` take less time, `score` a little more. A graph with
+        # TensorFlow's first kind of loops, which exports do not have, could not run so. It must be
+        # in the caller's own thread: in the pool, runs that hold all its threads wait for their
+        # loops' bodies, which wait for a thread. So a run does not end when its time is over,
+        # though nobody waits for it any more; the steps that an export allows limit it.
         config.experimental.executor_type = "SINGLE_THREADED_EXECUTOR"
         config.inter_op_parallelism_threads = -1
     return config

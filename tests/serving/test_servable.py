@@ -106,9 +106,13 @@ def test_more_runs_at_once_than_there_are_threads_do_not_wait_for_each_other(tmp
     servable = Servable(tmp_path / "1", 1)
     num_threads = 4 * (os.cpu_count() or 1)
     with futures.ThreadPoolExecutor(num_threads) as pool:
-        for run in [pool.submit(ask, servable, "generate", generate_inputs(8), timeout_s=20)
-                    for _ in range(20 * num_threads)]:
-            run.result()
+        runs = [pool.submit(ask, servable, "generate", generate_inputs(8), timeout_s=20)
+                for _ in range(20 * num_threads)]
+        try:
+            for run in runs:
+                run.result()
+        finally:  # one that fails is enough
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 @pytest.mark.parametrize(("flags", "intra", "inter"), [
