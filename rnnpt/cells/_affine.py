@@ -74,9 +74,10 @@ def run_affine(
     past, last = _traced_run(
         step.activation, steps_a_turn, projected, start,
         tf.convert_to_tensor(step.recurrent_kernel), step.leak, real)
-    units = projected.shape[-1]
-    past.set_shape([None, None, units])
-    last.set_shape([None, units])
+    # A trace that serves several shapes knows less of its results than is known here.
+    past.set_shape(projected.shape)
+    last.set_shape(start.shape)
+    last.set_shape(projected.shape[1:])
     return past, last
 
 

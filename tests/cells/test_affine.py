@@ -53,6 +53,21 @@ def test_the_gradient_is_the_automatic_one(double_precision, name, activation, g
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_shapes_stay_known_whatever_ran_before(activation):
+    cell = cells.SimpleCell(4, activation)
+    cell.build((None, 2))
+
+    @tf.function(reduce_retracing=False)
+    def run(frames):
+        outputs, (last,) = unroll(cell, frames, cell.get_initial_state(frames.shape[0]))
+        assert (outputs.shape[0], last.shape) == (frames.shape[0], (frames.shape[0], 4))
+        return outputs, last
+
+    for batch_size in (3, 2, 5):
+        run(tf.ones([batch_size, 6, 2]))
+
+
 @pytest.mark.parametrize("name", CELLS)
 def test_a_run_keeps_neither_the_graph_it_is_traced_in_nor_the_cell(name):
     frames, mask = tf.ones([3, 6, 2]), tf.ones([3, 6], tf.bool)
