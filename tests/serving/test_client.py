@@ -15,6 +15,7 @@ import pretty_midi
 import pytest
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
+from rnnpt import serving
 from rnnpt.music import pianoroll_midi
 from rnnpt.serving import _wire
 from rnnpt.serving import client as client_module
@@ -42,7 +43,7 @@ def random_frames(num_rows: int, num_steps: int) -> np.ndarray:
 def test_client_starts_in_a_process_without_tensorflow() -> None:
     code = """
         import sys
-        from rnnpt.serving.client import Client
+        from rnnpt.serving import Client
         Client("localhost:8500")
         Client("http://localhost:8501")
         heavy = {"tensorflow", "keras", "tensorflow_serving", "note_seq", "pretty_midi", "scipy"}
@@ -53,6 +54,15 @@ def test_client_starts_in_a_process_without_tensorflow() -> None:
 
 def test_exported_names_exist() -> None:
     assert all(hasattr(client_module, name) for name in client_module.__all__)
+    for name in serving.__all__:
+        assert getattr(serving, name) is getattr(client_module, name)
+    with pytest.raises(AttributeError, match="has no attribute 'Sever'"):
+        serving.Sever
+
+
+def test_the_package_alone_imports_neither_client_nor_server() -> None:
+    code = "import sys, rnnpt.serving; assert not {'grpc', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_generate_is_what_as_many_steps_give(client: Client) -> None:

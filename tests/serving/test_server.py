@@ -24,7 +24,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_service_pb2_grpc
 
-from rnnpt.serving.client import Client, NotFound, ServingError
+from rnnpt import export, models
+from rnnpt.serving.client import Client, DeadlineExceeded, NotFound, ServingError
 from rnnpt.serving.server import ModelServer, ServerOptions, StartError, serve
 from tests.serving.conftest import OPTIONS
 from tests.serving.tiny_model import TinyModel, save, save_tiny, write_warmup
@@ -398,6 +399,19 @@ def test_row_15_a_rest_request_ends_at_its_time_limit(tiny_model) -> None:
                 client.status()
         busy.set()
     assert caught.value.code == "DEADLINE_EXCEEDED"
+
+
+def test_row_15_a_rest_request_is_answered_at_its_limit_while_its_run_goes_on(tmp_path) -> None:
+    model = models.RNN(num_hidden=3)
+    model.build_for(4)
+    export.save(model, tmp_path / "chorales" / "1", max_steps=20_000, max_num_steps=20_000)
+    options = ServerOptions(rest_api_timeout_in_ms=100)
+    with model_server(tmp_path / "chorales", options=options) as server:
+        with Client(f"http://127.0.0.1:{server.rest_api_port}", timeout_s=20) as client:
+            client.generate(num_steps=1)
+            with pytest.raises(DeadlineExceeded, match="Timed out waiting for notification"):
+                client.generate(num_steps=20_000)
+            assert server._executor._num_unfinished
 
 
 def test_stopping_lets_a_request_under_way_end(tiny_model) -> None:
