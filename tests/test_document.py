@@ -2,9 +2,9 @@
 
 import ast
 import functools
-import importlib
 import inspect
 import pathlib
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -75,25 +75,25 @@ def dotted_name(node: ast.expr) -> list[str]:
     return []
 
 
-def imported_modules(tree: ast.Module) -> dict[str, object]:
-    modules = {}
+def imported(tree: ast.Module) -> dict[str, object]:
+    found = {}
     for node in tree.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             parent = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
             for alias in node.names:
-                modules[alias.name] = importlib.import_module(parent + alias.name)
-    return modules
+                found[alias.name] = pkgutil.resolve_name(parent + alias.name)
+    return found
 
 
 @pytest.mark.parametrize("script", blocks("README.md", "python"))
 def test_readme_script_calls_what_exists_with_arguments_that_exist(script):
     tree = ast.parse(script)
-    modules = imported_modules(tree)
+    objects = imported(tree)
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     named = [(dotted_name(call.func), call) for call in calls]
-    checked = [(names, call) for names, call in named if names and names[0] in modules]
+    checked = [(names, call) for names, call in named if names and names[0] in objects]
     assert checked
     for names, call in checked:
-        function = functools.reduce(getattr, names[1:], modules[names[0]])
+        function = functools.reduce(getattr, names[1:], objects[names[0]])
         keywords = {keyword.arg: keyword.value for keyword in call.keywords}
         inspect.signature(function).bind(*call.args, **keywords)
