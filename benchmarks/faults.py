@@ -446,7 +446,7 @@ def write_table(outcomes: list[Outcome], command: str, output: Path | None) -> N
 
 
 def main() -> None:
-    """Run the faults and write the table."""
+    """Run the faults and write the table; exit 1 if something does not hold."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS))
     parser.add_argument("--scale", type=float, default=1.0, help="of every number; 1 by default")
@@ -463,6 +463,7 @@ def main() -> None:
                 outcomes.append(outcome)
     command = "python " + " ".join([str(Path(sys.argv[0])), *sys.argv[1:]])
     write_table(outcomes, command, arguments.output)
+    sys.exit(not all(outcome.holds for outcome in outcomes))
 
 
 if __name__ == "__main__":

@@ -87,6 +87,14 @@ def _only(runs: Mapping[str, Run], *names: str) -> dict[str, Run]:
     return {name: runs[name] for name in names}
 
 
+def _parts_by_hf(number: int) -> tuple[str, ...]:
+    """Settings for one batch of long pieces, cut into so many parts, a few of which give curvature.
+    """
+    return (
+        "model.dropout=0", "fit.optimizer=hessian_free", f"fit.batch_size={number}",
+        "fit.segment_length=100", "fit.curvature_rows=200", "fit.epochs=150", "fit.patience=5")
+
+
 _RNN = _everywhere("rnn_nottingham", "rnn_jsb")
 _NADE = _everywhere("rnn_nade_nottingham", "rnn_nade_jsb")
 _RBM, _RTRBM = _everywhere("rnn_rbm_jsb"), _everywhere("rtrbm_jsb")
@@ -102,15 +110,17 @@ _RTRBM_ON_PIANO = _with(_only(_RTRBM, "piano_midi"), _OF_SOME)
 _JSB_BY_HF = (
     "model.dropout=0", "fit.optimizer=hessian_free", "fit.batch_size=229",
     "fit.segment_length=200", "fit.epochs=40", "fit.patience=3")
-# Nottingham's, of up to 1,788 frames, are cut into 1,994 parts, a tenth of which gives curvature.
-_NOTTINGHAM_BY_HF = (
-    "model.dropout=0", "fit.optimizer=hessian_free", "fit.batch_size=1994",
-    "fit.segment_length=100", "fit.curvature_rows=200", "fit.epochs=150", "fit.patience=5")
+# In parts of at most 100 frames: Nottingham's pieces have up to 1,788, Piano-midi.de's 3,857.
+_NOTTINGHAM_BY_HF, _PIANO_BY_HF = _parts_by_hf(1994), _parts_by_hf(802)
 _RNN_BY_HF = (
     _with(_only(_RNN, "jsb_chorales"), "model.num_hidden=15", *_JSB_BY_HF)
-    | _with(_only(_RNN, "nottingham"), "model.num_hidden=100", *_NOTTINGHAM_BY_HF))
-_NADE_BY_HF = _with(
-    _only(_NADE, "jsb_chorales"), "model.num_hidden=30", *_JSB_BY_HF, "model.num_recurrent=30")
+    | _with(_only(_RNN, "nottingham"), "model.num_hidden=100", *_NOTTINGHAM_BY_HF)
+    | _with(_only(_RNN, "piano_midi"), "model.num_hidden=100", *_PIANO_BY_HF))
+_NADE_BY_HF = (
+    _with(_only(_NADE, "jsb_chorales"),
+          "model.num_hidden=30", *_JSB_BY_HF, "model.num_recurrent=30")
+    | _with(_only(_NADE, "piano_midi"),
+            "model.num_hidden=50", *_PIANO_BY_HF, "model.num_recurrent=50"))
 # As long as in the paper: 100 epochs before 200, of the RNN alone 400 before 800. It compares
 # accuracies; the other tables' importance sampling would take hours for Nottingham's test frames.
 _LONG_RBM = _with(
