@@ -111,11 +111,12 @@ _JSB_BY_HF = (
     "model.dropout=0", "fit.optimizer=hessian_free", "fit.batch_size=229",
     "fit.segment_length=200", "fit.epochs=40", "fit.patience=3")
 # In parts of at most 100 frames: Nottingham's pieces have up to 1,788, Piano-midi.de's 3,857.
-_NOTTINGHAM_BY_HF, _PIANO_BY_HF = _parts_by_hf(1994), _parts_by_hf(802)
+_NOTTINGHAM_BY_HF = _parts_by_hf(1994)
+_PIANO_BY_HF = (*_parts_by_hf(802), "fit.structural_damping=0.1")
 _RNN_BY_HF = (
     _with(_only(_RNN, "jsb_chorales"), "model.num_hidden=15", *_JSB_BY_HF)
     | _with(_only(_RNN, "nottingham"), "model.num_hidden=100", *_NOTTINGHAM_BY_HF)
-    | _with(_only(_RNN, "piano_midi"), "model.num_hidden=100", *_PIANO_BY_HF))
+    | _with(_only(_RNN, "piano_midi"), "model.num_hidden=30", *_PIANO_BY_HF))
 _NADE_BY_HF = (
     _with(_only(_NADE, "jsb_chorales"),
           "model.num_hidden=30", *_JSB_BY_HF, "model.num_recurrent=30")
