@@ -17,6 +17,7 @@ where it was stopped, and does nothing once its row is in the table.
 """
 
 import argparse
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -45,6 +46,8 @@ GRADIENT_MINIBATCHES = 10
 MOST_MINIBATCHES = 50_000
 # An update multiplies once for the residual that it begins with, and once for the reduction ratio.
 OTHER_PRODUCTS = 2
+#: How the picture shows runs: with structural damping or without, and from which start.
+COLORS, LINES = {"False": "C3", "True": "C2"}, {"thesis": "o-", "small": "s--"}
 #: Far from the seeds of training.
 VALIDATION_SEED = 1_000_000
 KEY = ("problem", "num_steps", "structural_damping", "start", "seed", "units", "most_minibatches")
@@ -285,28 +288,30 @@ def plot(table: ResultTable, path: Path) -> None:
         2, len(problems), figsize=(2.6 * len(problems), 5), sharex=True, squeeze=False,
         layout="constrained")
     for column, name in enumerate(problems):
-        for structural, color in (("False", "tab:red"), ("True", "tab:green")):
+        for structural, start in itertools.product(COLORS, LINES):
             rows = [row for row in table.rows if row["problem"] == name
-                    and row["structural_damping"] == structural]
+                    and row["structural_damping"] == structural and row["start"] == start]
             lengths = sorted({int(row["num_steps"]) for row in rows})
             groups = [[row for row in rows if int(row["num_steps"]) == length]
                       for length in lengths]
             solved = [[int(row["minibatches"]) for row in group if row["outcome"] == "solved"]
                       for group in groups]
+            color, style = COLORS[structural], COLORS[structural] + LINES[start]
             for length, counts in zip(lengths, solved):
                 if counts:
                     axes[0, column].vlines(length, min(counts), max(counts), color=color)
             axes[0, column].plot(
-                lengths, [np.mean(counts) if counts else np.nan for counts in solved], "o-",
-                color=color, label="structural damping" if structural == "True" else "without")
+                lengths, [np.mean(counts) if counts else np.nan for counts in solved], style,
+                label=("structural damping" if structural == "True" else "without")
+                + f", {start} start")
             axes[1, column].plot(
                 lengths, [1 - len(counts) / len(group)
-                          for counts, group in zip(solved, groups)], "o-", color=color)
+                          for counts, group in zip(solved, groups)], style)
         axes[0, column].set_title(name)
         axes[1, column].set(ylim=(-0.05, 1.05), xlabel="T")
     axes[0, 0].set_ylabel("minibatches to success")
     axes[1, 0].set_ylabel("runs without success")
-    axes[0, 0].legend()
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     with written_beside(path) as beside:
         figure.savefig(beside, format="png", dpi=100)
 
