@@ -88,8 +88,7 @@ def _only(runs: Mapping[str, Run], *names: str) -> dict[str, Run]:
 
 
 def _parts_by_hf(number: int) -> tuple[str, ...]:
-    """Settings for one batch of long pieces, cut into so many parts, a few of which give curvature.
-    """
+    """Settings for one batch of so many parts of long pieces, the first of which give curvature."""
     return (
         "model.dropout=0", "fit.optimizer=hessian_free", f"fit.batch_size={number}",
         "fit.segment_length=100", "fit.curvature_rows=200", "fit.epochs=150", "fit.patience=5")
@@ -111,17 +110,19 @@ _JSB_BY_HF = (
     "model.dropout=0", "fit.optimizer=hessian_free", "fit.batch_size=229",
     "fit.segment_length=200", "fit.epochs=40", "fit.patience=3")
 # In parts of at most 100 frames: Nottingham's pieces have up to 1,788, Piano-midi.de's 3,857.
-_NOTTINGHAM_BY_HF = _parts_by_hf(1994)
-_PIANO_BY_HF = (*_parts_by_hf(802), "fit.structural_damping=0.1")
+_NOTTINGHAM_BY_HF, _PIANO_BY_HF = _parts_by_hf(1994), _parts_by_hf(802)
+_DAMPED = "fit.structural_damping=0.1"
 _RNN_BY_HF = (
     _with(_only(_RNN, "jsb_chorales"), "model.num_hidden=15", *_JSB_BY_HF)
     | _with(_only(_RNN, "nottingham"), "model.num_hidden=100", *_NOTTINGHAM_BY_HF)
-    | _with(_only(_RNN, "piano_midi"), "model.num_hidden=30", *_PIANO_BY_HF))
+    | _with(_only(_RNN, "piano_midi"), "model.num_hidden=30", *_PIANO_BY_HF, _DAMPED))
 _NADE_BY_HF = (
     _with(_only(_NADE, "jsb_chorales"),
           "model.num_hidden=30", *_JSB_BY_HF, "model.num_recurrent=30")
     | _with(_only(_NADE, "piano_midi"),
-            "model.num_hidden=50", *_PIANO_BY_HF, "model.num_recurrent=50"))
+            "model.num_hidden=50", *_PIANO_BY_HF, _DAMPED, "model.num_recurrent=50")
+    | _with(_only(_NADE, "nottingham"),
+            "model.num_hidden=50", *_NOTTINGHAM_BY_HF, _DAMPED, "model.num_recurrent=50"))
 # As long as in the paper: 100 epochs before 200, of the RNN alone 400 before 800. It compares
 # accuracies; the other tables' importance sampling would take hours for Nottingham's test frames.
 _LONG_RBM = _with(
