@@ -155,9 +155,6 @@ class ExperimentConfig:
         fit: The phase on the data.
         hmm: The hidden Markov model of `pretrain`.
         evaluation: How the table is measured.
-        l2: Of a penalty that the loss of every phase has, l2 times the sum of the squares of all
-            weights but biases. That loss is the mean over sequences for "hessian_free", and over
-            frames else.
         accuracy_every: Epochs of each phase from one accuracy on the validation pieces to the next
             in the log, of one sample a frame; 0 leaves it out.
         seed: Of weights, batches and every draw.
@@ -169,7 +166,6 @@ class ExperimentConfig:
     pretrain: PretrainConfig = PretrainConfig(epochs=0)
     hmm: HMMConfig = HMMConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-    l2: float = 0.0
     accuracy_every: int = 0
     seed: int = 0
 

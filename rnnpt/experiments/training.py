@@ -33,8 +33,6 @@ def train(
         The history of all phases and the best epoch.
     """
     model = build_model(config.model, config.seed)
-    if config.l2:
-        _penalize(model, config.l2, splits.train.num_visible)
     train = splits.train
     if config.fit.optimizer == "hessian_free":
         train = train.cut(config.fit.segment_length)
@@ -101,14 +99,6 @@ def _fit_phase(config: FitConfig, train: datasets.Sequences) -> pretraining.Phas
         config.segment_length,
         config.patience,
     )
-
-
-def _penalize(model: keras.Model, strength: float, num_visible: int) -> None:
-    """Puts a penalty on the model's weights, biases excepted."""
-    model.build_for(num_visible)
-    for variable in model.trainable_variables:
-        if len(variable.shape) > 1:
-            variable.regularizer = keras.regularizers.L2(strength)
 
 
 def _start(config: ExperimentConfig) -> pretraining.Start | None:

@@ -64,19 +64,6 @@ def test_the_same_seed_gives_the_same_losses_and_another_one_does_not(tmp_path):
     assert losses("c", "seed=1") != first
 
 
-def test_a_penalty_holds_weights_back_and_lets_biases_go(tmp_path):
-    def norms(name, *assignments):
-        train(tmp_path / name, assignments=[
-            *RNN, "model.dropout=0", "fit.optimizer=hessian_free", "fit.batch_size=5",
-            *assignments])
-        model = training.load_model(tmp_path / name, num_visible=6)
-        return [np.linalg.norm(each) for each in (model.readout.kernel, model.readout.bias)]
-
-    (kernel, bias), (penalized_kernel, free_bias) = norms("a"), norms("b", "l2=100")
-    assert penalized_kernel < 0.1 * kernel
-    assert free_bias > 0.5 * bias
-
-
 def test_pretraining_comes_first_on_drawn_sequences(tmp_path):
     result = train(tmp_path, "rnn_rbm_chorales", RBM)
     assert [row["phase"] for row in result.history] == ["hmm", "hmm", "fit", "fit"]
