@@ -22,14 +22,15 @@ class LinearAutoencoder(keras.Model):
     their own targets; that is slow and gets less far.
 
     Equation: y_t = (x_t - mean) kernel + y_(t-1) recurrent_kernel, y_0 = 0; and back,
-    x_t = y_t kernel' + mean, y_(t-1) = y_t recurrent_kernel'.
+    x_t = y_t kernel' + mean, y_(t-1) = y_t recurrent_kernel' / discount^2.
 
     Args:
         units: P, of the state.
+        discount: of `pretraining.fit_linear_autoencoder`.
         **kwargs: of `keras.Model`.
 
     Raises:
-        ValueError: if `units` is no positive integer.
+        ValueError: if `units` is no positive integer, or `discount` not above 0 and at most 1.
 
     Example:
         >>> model = LinearAutoencoder(2)
@@ -41,13 +42,18 @@ class LinearAutoencoder(keras.Model):
 
     built: bool
     units: int
+    discount: float
 
-    def __init__(self, units: int, **kwargs: Any) -> None:
+    def __init__(self, units: int, discount: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not isinstance(units, numbers.Integral) or units < 1:
             raise ValueError(
                 f"LinearAutoencoder: units must be a positive integer, got {units!r}; pass a count")
-        self.units = units
+        if not 0 < discount <= 1:
+            raise ValueError(
+                "LinearAutoencoder: discount must be above 0 and at most 1, got "
+                f"{discount}; pass that of the fitted autoencoder, or 1")
+        self.units, self.discount = units, discount
 
     def build(self, input_shape: Any) -> None:
         """Create the weights.
@@ -121,8 +127,8 @@ class LinearAutoencoder(keras.Model):
         def say(
             t: tf.Tensor, state: tf.Tensor, said: tf.TensorArray
         ) -> tuple[tf.Tensor, tf.Tensor, tf.TensorArray]:
-            return (t - 1, tf.matmul(state, self.recurrent_kernel, transpose_b=True),
-                    said.write(t, state))
+            before = tf.matmul(state, self.recurrent_kernel, transpose_b=True)
+            return t - 1, before / self.discount ** 2, said.write(t, state)
 
         _, _, said = tf.while_loop(
             lambda t, *_: t >= 0, say, (
@@ -141,4 +147,4 @@ class LinearAutoencoder(keras.Model):
         Returns:
             A JSON-ready dictionary.
         """
-        return {**super().get_config(), "units": self.units}
+        return {**super().get_config(), "units": self.units, "discount": self.discount}

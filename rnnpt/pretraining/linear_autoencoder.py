@@ -20,7 +20,7 @@ class FittedAutoencoder:
     """A linear dynamical system whose state tells the whole sequence so far.
 
     Equation: y_t = (x_t - mean) input_kernel + y_(t-1) recurrent_kernel, y_0 = 0; and back,
-    x_t = y_t input_kernel' + mean, y_(t-1) = y_t recurrent_kernel'.
+    x_t = y_t input_kernel' + mean, y_(t-1) = y_t recurrent_kernel' / discount^2.
 
     Args:
         input_kernel: (V, P), the transpose of A.
@@ -30,6 +30,7 @@ class FittedAutoencoder:
         num_frames: Of these data.
         lost: Share of the squares of the data's delays that the states do not hold. At full rank it
             is that of rounding.
+        discount: How much less each step back counts than the one after it.
     """
 
     input_kernel: np.ndarray
@@ -38,6 +39,7 @@ class FittedAutoencoder:
     singular_values: np.ndarray
     num_frames: int
     lost: float
+    discount: float = 1.0
 
     @property
     def num_units(self) -> int:
@@ -78,7 +80,7 @@ class FittedAutoencoder:
         states = np.empty([num_steps, self.num_units])
         for t in reversed(range(num_steps)):
             states[t] = state
-            state = state @ self.recurrent_kernel.T
+            state = state @ self.recurrent_kernel.T / self.discount ** 2
         return states @ self.input_kernel.T + self.mean
 
     def reconstruct(self, frames: np.ndarray) -> np.ndarray:
@@ -98,7 +100,7 @@ class FittedAutoencoder:
         Returns:
             It, with these weights.
         """
-        model = models.LinearAutoencoder(self.num_units)
+        model = models.LinearAutoencoder(self.num_units, self.discount)
         model.build((None, None, len(self.input_kernel)))
         model.set_weights([self.input_kernel, self.recurrent_kernel, self.mean])
         return model
@@ -109,12 +111,17 @@ def fit_linear_autoencoder(
     num_units: int,
     delays_at_once: int | None = None,
     center: bool = True,
+    discount: float = 1.0,
 ) -> FittedAutoencoder:
     """Find the weights from a singular value decomposition of the data and all their delays.
 
-    With X the matrix whose row t is [x_t, x_(t-1), ..., x_1, 0, ...] and X = V L U' its truncated
-    decomposition, A is the transpose of the first V rows of U, and B = L^-1 V' S V L, S shifting
-    rows by one step. The delays are taken in slices from the oldest to the newest: M becomes
+    With X the matrix whose row t is [x_t, g x_(t-1), g^2 x_(t-2), ..., 0, ...], g the discount, and
+    X = V L U' its truncated decomposition, A is the transpose of the first V rows of U, and
+    B = g^2 L^-1 V' S V L, S shifting rows by one step. The paper has no discount, g = 1: then a
+    state of few units tells of all the past alike, of long sequences averages and little of the
+    last frames. Where the next frame is to be told from it, less than 1 tells more.
+
+    The delays are taken in slices from the oldest to the newest: M becomes
     [slice, M U'] and is truncated again. That is exact while `num_units` reaches the rank; below
     it the squares that are lost in each slice add up to `lost`. The rows of M are read in parts, so
     that the memory is that of the frames and of one state a frame, whatever the number of delays;
@@ -125,14 +132,19 @@ def fit_linear_autoencoder(
         num_units: P, at most the rank of X.
         delays_at_once: Of a slice; None for about as many columns as units.
         center: Whether the mean frame is taken off first.
+        discount: Above 0 and at most 1. Delays that it makes less than rounding are left out.
 
     Returns:
         The autoencoder.
 
     Raises:
-        PlanError: If a count is less than 1, the data never vary, or `num_units` is above the rank.
+        PlanError: If a count is less than 1, `discount` is out of its range, the data never vary,
+            or `num_units` is above the rank.
     """
     check_count("num_units", num_units)
+    if not 0 < discount <= 1:
+        raise PlanError("`discount` must be above 0 and at most 1. Received: "
+                        f"discount={discount}. Pass 1 for none, or 0.8.")
     frames = np.concatenate(sequences.sequences).astype(np.float64)
     mean = frames.mean(axis=0) if center else np.zeros(frames.shape[1])
     frames -= mean
@@ -141,7 +153,7 @@ def fit_linear_autoencoder(
     width = frames.shape[1]
     delays_at_once = delays_at_once or max(1, num_units // width)
     check_count("delays_at_once", delays_at_once)
-    rows = _Rows.of(frames, [len(sequence) for sequence in sequences.sequences])
+    rows = _Rows.of(frames, [len(sequence) for sequence in sequences.sequences], discount)
     states, lost = np.zeros([len(frames), 0]), 0.0
     for first in reversed(range(0, rows.num_delays, delays_at_once)):
         last = min(first + delays_at_once, rows.num_delays)
@@ -153,11 +165,11 @@ def fit_linear_autoencoder(
         raise PlanError(
             "`num_units` must be at most the rank of the data and their delays. Received: "
             f"num_units={num_units}, rank {len(values)}. Pass num_units={len(values)} or less.")
-    recurrent = rows.shifted_product(states) / np.square(values)
+    recurrent = discount ** 2 * rows.shifted_product(states) / np.square(values)
     # The newest delay, none, is the first of the last slice.
     return FittedAutoencoder(
         vectors[:num_units, :width].T.copy(), recurrent, mean, values, len(frames),
-        lost / float(np.square(frames).sum(axis=1) @ rows.num_readers))
+        lost / float(np.square(frames).sum(axis=1) @ rows.shares), discount)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,25 +180,30 @@ class _Rows:
         frames: All frames (N, V), a piece after the other.
         order: The frame that each row ends with (N,).
         past: How many frames of its piece come before it (N,), falling.
-        num_readers: In how many rows each frame (N,) stands.
+        shares: Of each frame (N,), the sum of squares of its factors in all rows.
+        factors: Of a frame after each delay (D,); D that of the longest past, itself counted.
     """
 
     frames: np.ndarray
     order: np.ndarray
     past: np.ndarray
-    num_readers: np.ndarray
+    shares: np.ndarray
+    factors: np.ndarray
 
     @classmethod
-    def of(cls, frames: np.ndarray, lengths: list[int]) -> "_Rows":
+    def of(cls, frames: np.ndarray, lengths: list[int], discount: float) -> "_Rows":
         past = np.concatenate([np.arange(length) for length in lengths])
         left = np.concatenate([np.arange(length, 0, -1) for length in lengths])
         order = np.argsort(-past, kind="stable")
-        return cls(frames, order, past[order], left)
+        factors = discount ** np.arange(max(lengths), dtype=np.float64)
+        factors = factors[factors > np.finfo(np.float64).eps]
+        shares = np.cumsum(np.square(factors))[np.minimum(left, len(factors)) - 1]
+        return cls(frames, order, past[order], shares, factors)
 
     @property
     def num_delays(self) -> int:
-        """Of the longest past, the frame itself counted."""
-        return int(self.past[0]) + 1
+        """Of the longest past that counts, the frame itself counted."""
+        return len(self.factors)
 
     def parts(
         self, states: np.ndarray, first: int, last: int
@@ -199,6 +216,7 @@ class _Rows:
             reached = self.past[rows, None] >= delays
             block = self.frames[np.where(reached, self.order[rows, None] - delays, 0)]
             block[~reached] = 0
+            block *= self.factors[first:last, None]
             yield rows, np.concatenate([block.reshape(len(block), -1), states[rows]], axis=1)
 
     def reduced(

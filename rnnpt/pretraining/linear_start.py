@@ -77,7 +77,8 @@ def initialize_recurrence(
 
 
 def start_linearly(
-    model: keras.Model, sequences: Sequences, state_size: float = 0.5, penalty: float = 1e-4
+    model: keras.Model, sequences: Sequences, state_size: float = 0.5, penalty: float = 1e-4,
+    discount: float = 0.8,
 ) -> FittedAutoencoder:
     """Begin as the linear autoencoder of the training data that has as many units as the cell.
 
@@ -90,6 +91,7 @@ def start_linearly(
         sequences: The training data.
         state_size: As of `initialize_recurrence`.
         penalty: As of `fit_readout`.
+        discount: As of `fit_linear_autoencoder`; 1 as in the paper.
 
     Returns:
         The autoencoder.
@@ -101,7 +103,8 @@ def start_linearly(
     with part_of(model, "recurrence") as (part, put_back):
         # A cell of other units is refused when it is to hold the autoencoder.
         units_a_state = _UNITS_A_STATE.get(activation_of(model.cell), 1)
-        autoencoder = fit_linear_autoencoder(sequences, model.cell.output_size // units_a_state)
+        autoencoder = fit_linear_autoencoder(
+            sequences, model.cell.output_size // units_a_state, discount=discount)
         initialize_recurrence(model.cell, autoencoder, state_size)
         is_gaussian = isinstance(part.head, GaussianHead)
         fit_readout(part, sequences, "least_squares" if is_gaussian else "logistic", penalty)

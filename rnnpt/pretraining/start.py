@@ -27,12 +27,15 @@ class Start:
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def linear_start(state_size: float = 0.5, penalty: float = 1e-4) -> Start:
+def linear_start(
+    state_size: float = 0.5, penalty: float = 1e-4, discount: float = 0.8
+) -> Start:
     """Begin as the linear autoencoder of the training data.
 
     Args:
         state_size: As of `start_linearly`.
         penalty: As of `start_linearly`.
+        discount: As of `start_linearly`.
 
     Returns:
         A start named "linear" on the data "train".
@@ -40,9 +43,10 @@ def linear_start(state_size: float = 0.5, penalty: float = 1e-4) -> Start:
     Source: Pasa and Sperduti (2014).
     """
     def set_weights(model: keras.Model, sequences: Sequences) -> None:
-        start_linearly(model, sequences, state_size, penalty)
+        start_linearly(model, sequences, state_size, penalty, discount)
 
-    return Start("linear", "train", set_weights, {"state_size": state_size, "penalty": penalty})
+    return Start("linear", "train", set_weights, {
+        "state_size": state_size, "penalty": penalty, "discount": discount})
 
 
 def input_start(

@@ -22,7 +22,9 @@ def fitted(data) -> pretraining.FittedAutoencoder:
     return pretraining.fit_linear_autoencoder(data, 11)
 
 
-def test_it_encodes_and_decodes_as_the_weights_say(double_precision, data, fitted):
+@pytest.mark.parametrize("discount", [1.0, 0.7])
+def test_it_encodes_and_decodes_as_the_weights_say(double_precision, data, discount):
+    fitted = pretraining.fit_linear_autoencoder(data, 11, discount=discount)
     model = fitted.model()
     frames = data.sequences[0].astype(np.float64)
     state = model.encode(frames[None]).numpy()
@@ -43,7 +45,7 @@ def test_padding_is_neither_read_nor_said(data, fitted):
 def test_gradients_train_it_and_it_is_saved(data, tmp_path):
     keras.utils.set_random_seed(0)
     frames = np.random.default_rng(1).normal(size=[8, 2, 3]).astype("float32")
-    model = models.LinearAutoencoder(6)
+    model = models.LinearAutoencoder(6, 0.9)
     model.compile(keras.optimizers.Adam(0.02), loss="mse")
     losses = model.fit(frames, frames, epochs=150, verbose=0).history["loss"]
     assert losses[-1] < 0.1 * losses[0]
@@ -59,6 +61,8 @@ def test_a_batch_of_any_length_has_one_graph(fitted):
     assert call(tf.zeros([1, 9, 3])).shape == (1, 9, 3)
 
 
-def test_a_bad_number_of_units_is_refused():
+def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="units must be a positive integer, got 0"):
         models.LinearAutoencoder(0)
+    with pytest.raises(ValueError, match="discount must be above 0 and at most 1, got 2"):
+        models.LinearAutoencoder(2, 2)

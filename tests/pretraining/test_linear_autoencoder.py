@@ -24,25 +24,27 @@ def centered(data: Sequences) -> list[np.ndarray]:
     return [piece - mean for piece in pieces]
 
 
-def delays(pieces: list[np.ndarray]) -> np.ndarray:
+def delays(pieces: list[np.ndarray], discount: float = 1.0) -> np.ndarray:
     """Returns the matrix whose rows are a frame and all before it, written down."""
     width, longest = pieces[0].shape[1], max(len(piece) for piece in pieces)
     rows = []
     for piece in pieces:
         for t in range(len(piece)):
             row = np.zeros(width * longest)
-            past = piece[t::-1].ravel()
-            row[:len(past)] = past
+            past = [discount ** delay * piece[t - delay] for delay in range(t + 1)]
+            row[:width * len(past)] = np.ravel(past)
             rows.append(row)
     return np.array(rows)
 
 
-def reference(matrix: np.ndarray, width: int, num_units: int) -> tuple[np.ndarray, ...]:
-    """Returns A', B' = (U' R U)', and the coordinates V L, by the definitions."""
+def reference(
+    matrix: np.ndarray, width: int, num_units: int, discount: float = 1.0
+) -> tuple[np.ndarray, ...]:
+    """Returns A', B' = discount (U' R U)', and the coordinates V L, by the definitions."""
     left, values, right = np.linalg.svd(matrix, full_matrices=False)
     vectors = right[:num_units].T
     shift = np.eye(len(vectors), k=-width)
-    return (vectors[:width], (vectors.T @ shift @ vectors).T,
+    return (vectors[:width], discount * (vectors.T @ shift @ vectors).T,
             left[:, :num_units] * values[:num_units])
 
 
@@ -51,19 +53,23 @@ def rank(data: Sequences) -> int:
     return int(np.linalg.matrix_rank(delays(centered(data))))
 
 
+@pytest.mark.parametrize("discount", [1.0, 0.9])
 @pytest.mark.parametrize("delays_at_once", [1, 2, 9, None])
-def test_at_full_rank_nothing_is_lost(data, delays_at_once):
-    found = fit_linear_autoencoder(data, rank(data), delays_at_once)
+def test_at_full_rank_nothing_is_lost(data, delays_at_once, discount):
+    found = fit_linear_autoencoder(data, rank(data), delays_at_once, discount=discount)
     assert found.lost < 1e-25
     for piece in data.sequences:
         np.testing.assert_array_less(np.square(found.reconstruct(piece) - piece), 1e-20)
 
 
+@pytest.mark.parametrize("discount", [1.0, 0.9])
 @pytest.mark.parametrize("delays_at_once", [1, 4])
-def test_slices_give_the_weights_of_the_whole_at_full_rank(data, delays_at_once):
+def test_slices_give_the_weights_of_the_whole_at_full_rank(data, delays_at_once, discount):
     units = rank(data)
-    found, whole = (fit_linear_autoencoder(data, units, count) for count in (delays_at_once, 9))
-    kernel, recurrent, coordinates = reference(delays(centered(data)), 3, units)
+    found, whole = (fit_linear_autoencoder(data, units, count, discount=discount)
+                    for count in (delays_at_once, 9))
+    kernel, recurrent, coordinates = reference(
+        delays(centered(data), discount), 3, units, discount)
     for one in (found, whole):
         np.testing.assert_allclose(one.singular_values, np.linalg.norm(coordinates, axis=0))
         states = np.concatenate([one.encode(piece) for piece in data.sequences])
@@ -75,16 +81,39 @@ def test_slices_give_the_weights_of_the_whole_at_full_rank(data, delays_at_once)
             one.recurrent_kernel * np.outer(signs, signs), recurrent, atol=1e-9)
 
 
+@pytest.mark.parametrize("discount", [1.0, 0.9])
 @pytest.mark.parametrize("num_units", [2, 5])
-def test_both_forms_of_the_recurrence_agree_below_the_rank(data, num_units):
-    found = fit_linear_autoencoder(data, num_units, delays_at_once=9)
-    matrix = delays(centered(data))
-    kernel, recurrent, coordinates = reference(matrix, 3, num_units)
+def test_both_forms_of_the_recurrence_agree_below_the_rank(data, num_units, discount):
+    found = fit_linear_autoencoder(data, num_units, delays_at_once=9, discount=discount)
+    matrix = delays(centered(data), discount)
+    kernel, recurrent, coordinates = reference(matrix, 3, num_units, discount)
     signs = np.sign(np.sum(found.input_kernel * kernel, axis=0))
     np.testing.assert_allclose(
         found.recurrent_kernel * np.outer(signs, signs), recurrent, atol=1e-10)
     squares = np.square(matrix).sum()
     np.testing.assert_allclose(found.lost, 1 - np.square(coordinates).sum() / squares)
+
+
+def test_a_discounted_state_tells_more_of_the_last_frames():
+    rng = np.random.default_rng(1)
+    data = Sequences([rng.normal(size=[60, 3]) for _ in range(4)])
+    errors = []
+    for discount in (1.0, 0.6):
+        found = fit_linear_autoencoder(data, 6, discount=discount)
+        errors.append(np.mean([np.square(found.reconstruct(piece)[-2:] - piece[-2:])
+                               for piece in data.sequences]))
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_delays_below_rounding_are_left_out(data, monkeypatch):
+    long = Sequences([np.random.default_rng(2).normal(size=[400, 3])])
+    asked = []
+    decompose = room._decompose
+    monkeypatch.setattr(room, "_decompose", lambda rows, states, first, last: (
+        asked.append(last), decompose(rows, states, first, last))[1])
+    fit_linear_autoencoder(long, 6, 1, discount=0.5)
+    # 2^-52 is the rounding of a double.
+    assert max(asked) == 52
 
 
 def test_what_slices_lose_is_told_and_is_little_more(data):
@@ -119,7 +148,9 @@ def test_states_are_as_large_as_told(data):
 @pytest.mark.parametrize("changes, message", [
     ({"num_units": 50}, "num_units=50, rank 20. Pass num_units=20 or less"),
     ({"num_units": 0}, "num_units=0"),
-    ({"delays_at_once": -1}, "delays_at_once=-1")])
+    ({"delays_at_once": -1}, "delays_at_once=-1"),
+    ({"discount": 0}, "discount=0. Pass 1 for none"),
+    ({"discount": 1.1}, "discount=1.1")])
 def test_bad_counts_are_refused(data, changes, message):
     with pytest.raises(PlanError, match=message):
         fit_linear_autoencoder(data, **{"num_units": 5} | changes)
