@@ -11,8 +11,12 @@ from rnnpt import models
 from rnnpt.datasets import Sequences
 from rnnpt.pretraining.error import PlanError, check_count
 
-# Rows that are factorised or multiplied at once: what bounds the memory beside the states.
-_ROWS_AT_ONCE = 8192
+# Rows that are factorised or multiplied at once: what bounds the memory beside the states. So many
+# stay in the cache, where a factorisation is half as fast again as that of four times as many.
+_ROWS_AT_ONCE = 2048
+# Squares of singular values come from products of columns to a rounding of the largest, in a tenth
+# of the time of a factorisation. That will do where even the largest one lost is above this share.
+_SQUARES_ARE_KNOWN = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +161,7 @@ def fit_linear_autoencoder(
     states, lost = np.zeros([len(frames), 0]), 0.0
     for first in reversed(range(0, rows.num_delays, delays_at_once)):
         last = min(first + delays_at_once, rows.num_delays)
-        values, vectors = _decompose(rows, states, first, last)
+        values, vectors = _decompose(rows, states, first, last, num_units)
         lost += float(np.square(values[num_units:]).sum())
         states = rows.reduced(states, first, last, vectors[:num_units].T)
     values = values[:num_units]
@@ -196,7 +200,8 @@ class _Rows:
         left = np.concatenate([np.arange(length, 0, -1) for length in lengths])
         order = np.argsort(-past, kind="stable")
         factors = discount ** np.arange(max(lengths), dtype=np.float64)
-        factors = factors[factors > np.finfo(np.float64).eps]
+        # What only the others tell of, the decompositions would take for rounding.
+        factors = factors[factors > len(frames) * np.finfo(np.float64).eps]
         shares = np.cumsum(np.square(factors))[np.minimum(left, len(factors)) - 1]
         return cls(frames, order, past[order], shares, factors)
 
@@ -241,11 +246,20 @@ class _Rows:
 
 
 def _decompose(
-    rows: _Rows, states: np.ndarray, first: int, last: int
+    rows: _Rows, states: np.ndarray, first: int, last: int, num_units: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Singular values without those of rounding, right singular vectors of [slice, states]."""
+    width = (last - first) * rows.frames.shape[1] + states.shape[1]
+    if num_units < width:
+        products = np.zeros([width, width])
+        for _, part in rows.parts(states, first, last):
+            products += part.T @ part
+        squares, vectors = np.linalg.eigh(products)
+        squares, vectors = squares[::-1], vectors.T[::-1]
+        if squares[num_units] > _SQUARES_ARE_KNOWN * squares[0]:
+            return np.sqrt(squares.clip(min=0)), vectors
     # Part by part a triangle takes the place of its rows: it has the same values and vectors.
-    triangle = np.zeros([0, (last - first) * rows.frames.shape[1] + states.shape[1]])
+    triangle = np.zeros([0, width])
     for _, part in rows.parts(states, first, last):
         triangle = np.asarray(np.linalg.qr(np.concatenate([triangle, part]), mode="r"))
     _, values, vectors = np.linalg.svd(triangle, full_matrices=False)

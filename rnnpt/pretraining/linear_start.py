@@ -114,7 +114,7 @@ def start_linearly(
 
 def fit_readout(
     model: keras.Model, sequences: Sequences, method: str = "logistic", penalty: float = 1e-4,
-    max_iterations: int = 200,
+    max_iterations: int = 50,
 ) -> float:
     """Fit a model's readout to its states, which stay.
 

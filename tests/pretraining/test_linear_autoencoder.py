@@ -109,11 +109,11 @@ def test_delays_below_rounding_are_left_out(data, monkeypatch):
     long = Sequences([np.random.default_rng(2).normal(size=[400, 3])])
     asked = []
     decompose = room._decompose
-    monkeypatch.setattr(room, "_decompose", lambda rows, states, first, last: (
-        asked.append(last), decompose(rows, states, first, last))[1])
+    monkeypatch.setattr(room, "_decompose", lambda rows, states, first, last, units: (
+        asked.append(last), decompose(rows, states, first, last, units))[1])
     fit_linear_autoencoder(long, 6, 1, discount=0.5)
-    # 2^-52 is the rounding of a double.
-    assert max(asked) == 52
+    # 2^-52 is the rounding of a double, 2^-43 a little above that of a sum of 400.
+    assert max(asked) == 44
 
 
 def test_what_slices_lose_is_told_and_is_little_more(data):
@@ -123,6 +123,17 @@ def test_what_slices_lose_is_told_and_is_little_more(data):
     # What the slices project away and what is left are all there was.
     np.testing.assert_allclose(kept / np.square(matrix).sum() + sliced.lost, 1)
     assert whole.lost < sliced.lost < 1.2 * whole.lost
+
+
+@pytest.mark.parametrize("num_units", [5, 19])
+def test_products_of_columns_do_as_well_as_factors_of_rows(data, monkeypatch, num_units):
+    products = fit_linear_autoencoder(data, num_units, 2)
+    monkeypatch.setattr(room, "_SQUARES_ARE_KNOWN", np.inf)
+    factors = fit_linear_autoencoder(data, num_units, 2)
+    for name in ("input_kernel", "recurrent_kernel", "singular_values"):
+        np.testing.assert_allclose(
+            np.abs(getattr(products, name)), np.abs(getattr(factors, name)), atol=1e-11)
+    assert products.lost == pytest.approx(factors.lost, rel=1e-11)
 
 
 def test_the_parts_of_rows_change_nothing(data, monkeypatch):
