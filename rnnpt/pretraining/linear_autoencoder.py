@@ -148,7 +148,7 @@ def fit_linear_autoencoder(
     check_count("num_units", num_units)
     if not 0 < discount <= 1:
         raise PlanError("`discount` must be above 0 and at most 1. Received: "
-                        f"discount={discount}. Pass 1 for none, or 0.8.")
+                        f"discount={discount}. Pass 1 for none, or 0.7.")
     frames = np.concatenate(sequences.sequences).astype(np.float64)
     mean = frames.mean(axis=0) if center else np.zeros(frames.shape[1])
     frames -= mean

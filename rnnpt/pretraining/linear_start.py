@@ -78,7 +78,7 @@ def initialize_recurrence(
 
 def start_linearly(
     model: keras.Model, sequences: Sequences, state_size: float = 0.5, penalty: float = 1e-4,
-    discount: float = 0.8,
+    discount: float = 0.7,
 ) -> FittedAutoencoder:
     """Begin as the linear autoencoder of the training data that has as many units as the cell.
 

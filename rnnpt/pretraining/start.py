@@ -28,7 +28,7 @@ class Start:
 
 
 def linear_start(
-    state_size: float = 0.5, penalty: float = 1e-4, discount: float = 0.8
+    state_size: float = 0.5, penalty: float = 1e-4, discount: float = 0.7
 ) -> Start:
     """Begin as the linear autoencoder of the training data.
 
