@@ -175,7 +175,7 @@ def _add_plot(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--midi", type=Path, help="draw the piano roll of a MIDI file")
     what.add_argument(
         "--curves", type=Path, metavar="CSV",
-        help="draw the accuracies over time that rnnpt reproduce wrote")
+        help="draw the validation over time that rnnpt reproduce wrote")
     parser.add_argument("--steps_per_quarter", type=int, default=1, help="steps a quarter note")
     parser.add_argument("--output_dir", type=_folder, help="folder of the picture")
     parser.set_defaults(function="plot")

@@ -162,7 +162,7 @@ def reproduce(
             asked, results, chosen_data, chosen_rows, seeds, budget, runs_dir / table, data_dir)
     finally:
         if curves.exists():
-            print(*picture.draw_accuracies(curves, output_dir), sep="\n")
+            print(*picture.draw_curves(curves, output_dir), sep="\n")
         print(reproduction.write_markdown(asked, results))
 
 
@@ -245,7 +245,7 @@ def plot(
     run_dir: Path | None, midi: Path | None, curves: Path | None, steps_per_quarter: int,
     output_dir: Path | None,
 ) -> None:
-    """Draws the learning curve of a run, the piano roll of a MIDI file, or accuracies over time.
+    """Draws the learning curve of a run, the piano roll of a MIDI file, or validation over time.
 
     Args:
         run_dir: The run folder, or
@@ -259,7 +259,7 @@ def plot(
     if run_dir is not None:
         print(picture.draw_learning_curve(run_dir, output_dir or run_dir))
     elif curves is not None:
-        print(*picture.draw_accuracies(curves, output_dir or curves.parent), sep="\n")
+        print(*picture.draw_curves(curves, output_dir or curves.parent), sep="\n")
     elif midi is not None:
         print(picture.draw_midi(midi, output_dir or midi.parent, steps_per_quarter))
 

@@ -1,4 +1,6 @@
-"""Accuracies over the wall time of runs, beside a table's results: a file, a picture a data set.
+"""Validation over the time of runs, beside a table's results: a file, a picture a data set.
+
+The figure of a run is its accuracy where it has logged accuracies, and else its log-likelihood.
 
 Imports no TensorFlow.
 """
@@ -30,12 +32,13 @@ def path_beside(results: Path) -> Path:
     return results.with_name(f"{results.stem}_curves.csv")
 
 
-def keep(path: Path, run_dir: Path, **run: Any) -> None:
-    """Adds the curve of a run that has logged accuracies, from its log.
+def keep(path: Path, run_dir: Path, every_epoch: bool = False, **run: Any) -> None:
+    """Adds the curve of a run from its log.
 
     Args:
-        path: The CSV file of the curves; left as it is by a run without accuracies.
+        path: The CSV file of the curves; left as it is where there is nothing to add.
         run_dir: The run folder.
+        every_epoch: Whether epochs without an accuracy are kept too.
         **run: Data, row, seed and budget of the run.
     """
     curves = ResultTable(path, KEY)
@@ -46,11 +49,14 @@ def keep(path: Path, run_dir: Path, **run: Any) -> None:
             seconds += float(row["seconds"]) + float(row["data_seconds"])
             cpu_seconds += float(row["cpu_seconds"])
             key = run | {name: row[name] for name in ("phase", "epoch")}
-            if row.get("val_accuracy") and not curves.has(**key):
+            accuracy = row.get("val_accuracy")
+            # A start has no validation.
+            is_asked = accuracy or (every_epoch and row["val_log_likelihood"])
+            if is_asked and not curves.has(**key):
                 curves.add(
                     **key, seconds=f"{seconds:.1f}", cpu_seconds=f"{cpu_seconds:.1f}",
                     val_log_likelihood=f"{float(row['val_log_likelihood']):.4f}",
-                    val_accuracy=f"{float(row['val_accuracy']):.3f}")
+                    val_accuracy=f"{float(accuracy):.3f}" if accuracy else "")
 
 
 def read(path: Path) -> dict[str, dict[str, list[Point]]]:
@@ -83,16 +89,30 @@ def read(path: Path) -> dict[str, dict[str, list[Point]]]:
     return curves
 
 
-def best(points: Sequence[Point]) -> Point:
-    """Finds the epoch of a run's highest accuracy, the first of several.
+def figure_of(runs: Mapping[str, Sequence[Point]]) -> str:
+    """Says what the runs are compared by.
+
+    Args:
+        runs: On one data set.
+
+    Returns:
+        "val_accuracy" if all points have one, else "val_log_likelihood".
+    """
+    has_accuracy = all(point["val_accuracy"] for points in runs.values() for point in points)
+    return "val_accuracy" if has_accuracy else "val_log_likelihood"
+
+
+def best(points: Sequence[Point], figure: str) -> Point:
+    """Finds the epoch of a run's highest figure, the first of several.
 
     Args:
         points: Of the run.
+        figure: Its name.
 
     Returns:
         The point.
     """
-    return max(points, key=lambda point: float(point["val_accuracy"]))
+    return max(points, key=lambda point: float(point[figure]))
 
 
 def to_markdown(curves: Mapping[str, Sequence[Point]]) -> list[str]:
@@ -104,14 +124,18 @@ def to_markdown(curves: Mapping[str, Sequence[Point]]) -> list[str]:
     Returns:
         The lines of a Markdown table.
     """
-    lines = ["| | highest valid ACC | valid LL then | in epoch | after seconds | of the processor "
-             "| all seconds | of the processor |",
-             "|---|---:|---:|---|---:|---:|---:|---:|"]
+    figure = figure_of(curves)
+    is_accuracy = figure == "val_accuracy"
+    columns = "highest valid ACC | valid LL then" if is_accuracy else "highest valid LL"
+    lines = [f"| | {columns} | in epoch | after seconds | of the processor | all seconds "
+             "| of the processor |",
+             f"|---|{'---:|' * (1 + is_accuracy)}---|---:|---:|---:|---:|"]
     for name, points in curves.items():
-        top = best(points)
+        top = best(points, figure)
+        accuracy = f"{float(top['val_accuracy']):.2f} | " if is_accuracy else ""
         lines.append(
-            f"| {name} | {float(top['val_accuracy']):.2f} | "
-            f"{float(top['val_log_likelihood']):.3f} | {top['epoch']} of {top['phase']} | "
+            f"| {name} | {accuracy}{float(top['val_log_likelihood']):.3f} | "
+            f"{top['epoch']} of {top['phase']} | "
             + " | ".join(f"{float(point[name]):.0f}" for point in (top, points[-1])
                          for name in ("seconds", "cpu_seconds")) + " |")
     return lines

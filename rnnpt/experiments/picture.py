@@ -7,7 +7,7 @@ from rnnpt.experiments import curve
 from rnnpt.experiments.run_folder import LOG, read_config
 from rnnpt.experiments.setting import ConfigError
 from rnnpt.music.pianoroll_midi import PianoRoll, midi_to_pianoroll
-from rnnpt.music.plot import plot_accuracy, plot_learning_curve, plot_pianoroll
+from rnnpt.music.plot import plot_learning_curve, plot_pianoroll, plot_validation
 
 
 def draw_learning_curve(run_dir: Path, output_dir: Path) -> Path:
@@ -37,8 +37,8 @@ def draw_learning_curve(run_dir: Path, output_dir: Path) -> Path:
     return path
 
 
-def draw_accuracies(curves: Path, output_dir: Path) -> list[Path]:
-    """Draws the accuracies of a table's runs over their wall time.
+def draw_curves(curves: Path, output_dir: Path) -> list[Path]:
+    """Draws the validation of a table's runs over their time.
 
     Args:
         curves: Their CSV file, which `rnnpt reproduce` writes beside the results.
@@ -54,7 +54,7 @@ def draw_accuracies(curves: Path, output_dir: Path) -> list[Path]:
     for data, runs in curve.read(curves).items():
         paths.append(output_dir / f"{curves.stem}_{data}.png")
         output_dir.mkdir(parents=True, exist_ok=True)
-        plot_accuracy(runs, paths[-1], title=data)
+        plot_validation(runs, paths[-1], curve.figure_of(runs), title=data)
     return paths
 
 

@@ -48,11 +48,14 @@ class Table:
         title: In words.
         rows: Of it, in order.
         note: What its reader must know besides, in Markdown.
+        has_curves: Whether the log-likelihood of every epoch is kept over time; accuracies that
+            are logged are in any case.
     """
 
     title: str
     rows: tuple[Row, ...]
     note: str = ""
+    has_curves: bool = False
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -196,7 +199,8 @@ TABLES: Mapping[str, Table] = MappingProxyType({
             Row("random", _RNN),
             Row("input kernel of an RBM of frames", _with(_RNN, "pretrain.schedule=inputs")),
             Row("HMM", _with(_RNN, "pretrain.epochs=20")),
-            Row("linear autoencoder", _with(_RNN, "pretrain.schedule=linear")))),
+            Row("linear autoencoder", _with(_RNN, "pretrain.schedule=linear"))),
+        has_curves=True),
     "beyond": Table(
         "One model a set, found on validation, beside the best exact likelihood that is published",
         (

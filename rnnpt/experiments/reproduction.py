@@ -98,7 +98,8 @@ def reproduce(
                 else:
                     run_dir = runs_dir / name / f"{_slug(row.name)}-{budget:g}-{seed}"
                     figures = _train(row, splits, name, seed, budget, run_dir, progress)
-                    curve.keep(curve.path_beside(results.path), run_dir, **key)
+                    curve.keep(
+                        curve.path_beside(results.path), run_dir, table.has_curves, **key)
                 results.add(**key, **figures | {
                     "commit": commit, "command": this_command(),
                     "machine": this_machine()})
@@ -137,7 +138,7 @@ def write_markdown(table: Table, results: ResultTable) -> Path:
             lines += _lines(row, name, results.rows)
         if name in runs:
             lines += ["", *curve.to_markdown(runs[name]), "",
-                      f"![Accuracy over time]({curves.stem}_{name}.png)"]
+                      f"![Validation over time]({curves.stem}_{name}.png)"]
     path = results.path.with_suffix(".md")
     write_bytes(path, ("\n".join(lines) + "\n").encode())
     return path

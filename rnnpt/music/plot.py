@@ -1,4 +1,4 @@
-"""Pictures of piano rolls, learning curves and accuracies, drawn without a screen."""
+"""Pictures of piano rolls, learning curves and validation over time, drawn without a screen."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,11 @@ _FORMATS = (".png", ".pdf", ".svg")
 _BLUE, _ORANGE = "#2f6db3", "#e07b39"  # told apart by the colour-blind, too
 _CURVES = {"log_likelihood": ("training", _BLUE), "val_log_likelihood": ("validation", _ORANGE)}
 # Okabe and Ito (2008), without the yellow, which is pale on white.
-_RUNS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_RUN_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+# Of each figure its axis, how it is written, and how far below the highest it is drawn.
+_FIGURES = {
+    "val_accuracy": ("accuracy on the validation pieces, 2012 rule (%)", "{:.1f} %", None),
+    "val_log_likelihood": ("log-likelihood on the validation pieces (nats)", "{:.3f}", 1.5)}
 _STRIPE, _INK = "#f1f1f4", "#4a4a55"
 _BLACK_KEYS = (1, 3, 6, 8, 10)  # pitch classes
 _NAMES = {0: "C", 4: "E", 7: "G"}  # of those that are written on the axis; MIDI 60 is C4
@@ -112,53 +116,59 @@ def plot_learning_curve(rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequenc
     _save(figure, path)
 
 
-def plot_accuracy(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: str | Path,
-                  title: str = "") -> None:
-    """Draw accuracies over time, a line a run, with a star at the highest of each.
+def plot_validation(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: str | Path,
+                    figure: str = "val_accuracy", title: str = "") -> None:
+    """Draw accuracies or log-likelihoods over time, a line and a star at the highest for each run.
 
     Wall time is on the left, the processor's on the right, which other work on the machine does not
     lengthen. The last phase of a run is drawn through, those before it are dotted.
 
     Args:
         runs: by name, points in order of time: `seconds` and `cpu_seconds` since the run's
-            beginning, `val_accuracy` in percent, `phase` and `epoch`, as numbers and texts or as a
-            CSV file gives them.
+            beginning, the figure, `phase` and `epoch`, as numbers and texts or as a CSV file gives
+            them.
         path: the picture to write, .png, .pdf or .svg.
+        figure: "val_accuracy", in percent, or "val_log_likelihood", in nats a frame, of which what
+            is far below the highest is cut off.
         title: what stands above.
 
     Raises:
         FileNotFoundError: if the picture's folder does not exist.
-        MusicError: if there is nothing to draw, a value is no number, or the picture's format
-            is none of the three.
+        MusicError: if there is nothing to draw, a value is no number, the figure is another one, or
+            the picture's format is none of the three.
     """
     path = _checked(path)
     if not runs or not all(runs.values()):
         raise MusicError(f"runs must hold a point each, got {sorted(runs)}: pass those with one")
-    figure = Figure(figsize=(11.0, 4.8), dpi=130, layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    for axes, name, label in ((left, "seconds", "minutes"),
-                              (right, "cpu_seconds", "processor's minutes")):
+    if figure not in _FIGURES:
+        raise MusicError(f"figure must be one of {', '.join(_FIGURES)}, got {figure!r}")
+    label, form, depth = _FIGURES[figure]
+    tops = [max(points, key=lambda point: _number(point[figure])) for points in runs.values()]
+    picture = Figure(figsize=(11.0, 4.8), dpi=130, layout="constrained")
+    left, right = picture.subplots(1, 2, sharey=True)
+    for axes, name, time in ((left, "seconds", "minutes"),
+                             (right, "cpu_seconds", "processor's minutes")):
         _dress(axes, title if axes is left else "")
         for number, points in enumerate(runs.values()):
-            _draw_accuracies(axes, points, name, _RUNS[number % len(_RUNS)])
+            _draw_run(axes, points, name, figure, _RUN_COLOURS[number % len(_RUN_COLOURS)])
         axes.set_xlim(left=0)
-        axes.set_xlabel(f"{label}: data, pre-training (dotted) and training")
+        axes.set_xlabel(f"{time}: data, pre-training (dotted) and training")
         axes.grid(axis="y", color=_STRIPE)
-    left.set_ylabel("accuracy on the validation pieces, 2012 rule (%)")
-    tops = (max(points, key=lambda point: _number(point["val_accuracy"]))
-            for points in runs.values())
-    figure.legend(right.get_lines()[1::3], [
-        f"{name}: {_number(top['val_accuracy']):.1f} % in epoch {top['epoch']} of {top['phase']}"
+    left.set_ylabel(label)
+    if depth is not None:
+        left.set_ylim(bottom=max(_number(top[figure]) for top in tops) - depth)
+    picture.legend(right.get_lines()[1::3], [
+        f"{name}: {form.format(_number(top[figure]))} in epoch {top['epoch']} of {top['phase']}"
         for name, top in zip(runs, tops)], loc="outside lower center", ncols=2, frameon=False,
         fontsize="small")
-    _save(figure, path)
+    _save(picture, path)
 
 
-def _draw_accuracies(axes: Axes, points: Sequence[Mapping[str, Any]], time: str, colour: str
-                     ) -> None:
+def _draw_run(axes: Axes, points: Sequence[Mapping[str, Any]], time: str, figure: str, colour: str
+              ) -> None:
     """Draw three lines: phases before the last, the last phase, the star."""
     minutes = np.array([_number(point[time]) for point in points]) / 60
-    values = np.array([_number(point["val_accuracy"]) for point in points])
+    values = np.array([_number(point[figure]) for point in points])
     last = [point["phase"] == points[-1]["phase"] for point in points].index(True)
     before = max(last - 1, 0)  # where the last phase begins
     axes.plot(minutes[:last], values[:last], color=colour, linestyle=":")

@@ -48,11 +48,32 @@ def test_runs_are_told_apart_by_budget_and_seed(run_dir, tmp_path):
     assert list(runs["other"]) == ["RNN, HMM, budget 0.5"]
 
 
-def test_a_run_without_accuracies_leaves_no_file(run_dir, tmp_path):
+def without_accuracies(run_dir):
+    """Takes the accuracies out of the run's log, and puts a start before it."""
     lines = [",".join(line.split(",")[:7]) for line in LOG.splitlines()]
+    lines.insert(1, "linear,0,0,4.0,0.0,3.0,")
     (run_dir / "log.csv").write_text("\n".join(lines))
+
+
+def test_a_run_without_accuracies_leaves_no_file(run_dir, tmp_path):
+    without_accuracies(run_dir)
     curve.keep(tmp_path / "toys_curves.csv", run_dir, **RUN)
     assert not (tmp_path / "toys_curves.csv").exists()
+
+
+def test_every_epoch_is_kept_and_told_by_its_log_likelihood_where_that_is_asked(run_dir, tmp_path):
+    without_accuracies(run_dir)
+    path = tmp_path / "toys_curves.csv"
+    curve.keep(path, run_dir, every_epoch=True, **RUN)
+    runs = curve.read(path)["toy"]
+    # The start has no validation, and its time counts.
+    assert [tuple(point.values())[4:] for point in runs["RNN, HMM, budget 0.5"]] == [
+        ("hmm", "1", "19.0", "12.5", "-9.2500", ""), ("hmm", "2", "29.0", "21.5", "-9.0000", ""),
+        ("fit", "1", "49.2", "30.0", "-8.0000", ""), ("fit", "2", "69.2", "38.5", "-8.1250", "")]
+    assert curve.to_markdown(runs)[0].startswith("| | highest valid LL | in epoch |")
+    assert curve.to_markdown(runs)[2:] == [
+        "| RNN, HMM, budget 0.5 | -8.000 | 1 of fit | 49 | 30 | 69 | 38 |"]
+    assert picture.draw_curves(path, tmp_path)[0].is_file()
 
 
 def test_the_highest_point_is_told_with_its_time(run_dir, tmp_path):
@@ -66,7 +87,7 @@ def test_each_data_set_has_its_picture(run_dir, tmp_path):
     path = tmp_path / "toys_curves.csv"
     for data in ("toy", "other"):
         curve.keep(path, run_dir, **RUN | {"data": data})
-    paths = picture.draw_accuracies(path, tmp_path / "pictures")
+    paths = picture.draw_curves(path, tmp_path / "pictures")
     assert [each.name for each in paths] == ["toys_curves_toy.png", "toys_curves_other.png"]
     assert all(each.read_bytes().startswith(b"\x89PNG") for each in paths)
 

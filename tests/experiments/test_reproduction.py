@@ -97,7 +97,7 @@ def test_accuracies_over_time_stand_beside_the_results(reproduce, monkeypatch, t
         ("hmm", "2"), ("hmm", "3"), ("fit", "2"), ("fit", "4")]
     seconds = [float(point["seconds"]) for point in points]
     assert seconds == sorted(seconds)
-    assert "![Accuracy over time](toys_curves_toy.png)" in markdown
+    assert "![Validation over time](toys_curves_toy.png)" in markdown
     assert (tmp_path / "results" / "toys_curves_toy.png").is_file()
     highest = max(float(point["val_accuracy"]) for point in points)
     assert f"| RNN, HMM | {highest:.2f} |" in markdown

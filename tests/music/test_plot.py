@@ -10,7 +10,7 @@ from matplotlib import colors, image
 
 from rnnpt.music import plot
 from rnnpt.music.pianoroll_midi import MusicError, onsets_of
-from rnnpt.music.plot import plot_accuracy, plot_learning_curve, plot_pianoroll
+from rnnpt.music.plot import plot_learning_curve, plot_pianoroll, plot_validation
 
 
 def columns(path, colour):
@@ -174,23 +174,39 @@ def points(*accuracies):
 
 
 def test_accuracies_tell_the_highest_of_each_run(tmp_path):
-    plot_accuracy({"RNN, HMM": points(10, 30, 62.5, 60), "RNN": points(9, 11)},
-                  tmp_path / "runs.svg", title="nottingham")
+    plot_validation({"RNN, HMM": points(10, 30, 62.5, 60), "RNN": points(9, 11)},
+                    tmp_path / "runs.svg", title="nottingham")
     text = " ".join(words(tmp_path / "runs.svg"))
     assert "RNN, HMM: 62.5 % in epoch 1 of fit" in text
     assert "RNN: 11.0 % in epoch 2 of hmm" in text and "nottingham" in text
+
+
+def test_log_likelihoods_are_drawn_near_their_highest(tmp_path):
+    runs = {"RNN": [point | {"val_log_likelihood": str(-30.0 / (number + 1))}
+                    for number, point in enumerate(points(*range(10)))]}
+    plot_validation(runs, tmp_path / "runs.svg", "val_log_likelihood")
+    text = words(tmp_path / "runs.svg")
+    assert "RNN: -3.000 in epoch 2 of fit" in " ".join(text)
+    ticks = [float(word.replace("\N{MINUS SIGN}", "-")) for word in text
+             if re.fullmatch("\N{MINUS SIGN}[0-9.]+", word)]
+    assert ticks and min(ticks) > -5
+
+
+def test_another_figure_is_refused(tmp_path):
+    with pytest.raises(MusicError, match="figure must be one of val_accuracy, .*, got 'loss'"):
+        plot_validation({"RNN": points(1)}, tmp_path / "runs.png", "loss")
 
 
 @pytest.mark.parametrize("runs", [{}, {"RNN": []}])
 def test_runs_without_a_point_are_refused(tmp_path, runs):
     with pytest.raises(
             MusicError, match=re.escape(f"runs must hold a point each, got {list(runs)}")):
-        plot_accuracy(runs, tmp_path / "runs.png")
+        plot_validation(runs, tmp_path / "runs.png")
 
 
 def test_an_accuracy_that_is_no_number_is_refused(tmp_path):
     with pytest.raises(MusicError, match="rows must hold numbers, got 'high'"):
-        plot_accuracy({"RNN": points("high")}, tmp_path / "runs.png")
+        plot_validation({"RNN": points("high")}, tmp_path / "runs.png")
 
 
 def test_drawing_needs_no_screen_and_no_global_figure():
