@@ -322,6 +322,24 @@ def plot(table: ResultTable, path: Path) -> None:
         figure.savefig(beside, format="png", dpi=100)
 
 
+def print_table(table: ResultTable) -> None:
+    """Print all runs, problem by problem.
+
+    Args:
+        table: of them.
+    """
+    print("| problem | T | structural damping | start | boost | seed | outcome | test error "
+          "| updates | minibatches of 1,000 | seconds |\n|" + "---|" * 11)
+    for row in sorted(table.rows, key=lambda row: (
+            list(PROBLEMS).index(row["problem"]), int(row["num_steps"]), row["start"],
+            row["structural_damping"], row["boost"], int(row["seed"]))):
+        print(f"| {row['problem']} | {row['num_steps']} "
+              f"| {'yes' if row['structural_damping'] == 'True' else 'no'} | {row['start']} "
+              f"| {float(row['boost']):g} | {row['seed']} | {row['outcome']} "
+              f"| {float(row['test_error']):.3g} | {row['updates']} "
+              f"| {int(row['minibatches']):,} | {int(row['seconds']):,} |")
+
+
 def parse() -> argparse.Namespace:
     """Read the command line.
 
@@ -341,7 +359,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--units", type=int, default=100)
     parser.add_argument("--output", type=Path, default=Path("results/hessian_free_problems.csv"))
     parser.add_argument("--checkpoints", type=Path, default=Path("runs/hessian_free_problems"))
-    parser.add_argument("--plot", action="store_true", help="draw what the table holds")
+    parser.add_argument("--plot", action="store_true", help="draw and print the table")
     parser.add_argument("--smoke", action="store_true", help="a toy size, in seconds")
     arguments = parser.parse_args()
     if not 1 <= arguments.boost < float("inf"):
@@ -364,6 +382,7 @@ def main() -> None:
         run(arguments, table)
     if arguments.plot:
         plot(table, arguments.output.with_suffix(".png"))
+        print_table(table)
 
 
 if __name__ == "__main__":

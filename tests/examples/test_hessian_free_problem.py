@@ -43,9 +43,17 @@ def test_a_stopped_run_goes_on_to_the_end_of_an_unbroken_one(call, capsys):
     assert capsys.readouterr().out == "this run is in the table\n"
 
 
-def test_the_table_is_drawn(call, tmp_path):
-    call("--problem", "mem5", "--no-structural_damping", "--start", "small", "--plot")
+def test_the_table_is_drawn_and_printed(call, tmp_path, capsys):
+    call("--problem", "mem5", "--no-structural_damping", "--start", "small", "--boost", "3",
+         "--plot")
     assert (tmp_path / "one" / "table.png").read_bytes().startswith(b"\x89PNG")
+    assert "\n| mem5 | 10 | no | small | 3 | 0 | " in capsys.readouterr().out
+
+
+def test_a_boost_below_1_is_refused(call, capsys):
+    with pytest.raises(SystemExit):
+        call("--boost", "0.5")
+    assert "--boost must be at least 1, got 0.5" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("method", ["hessian_free", "adam", "nesterov", "lbfgs", "lstm"])
