@@ -216,7 +216,7 @@ def parse() -> argparse.Namespace:
         arguments.seed += SEARCH_SEED
     # What `hessian_free_problem` asks for besides.
     arguments.start, arguments.problem, arguments.structural_damping = "small", "add", True
-    arguments.boost, arguments.rows = 1.5, MINIBATCH
+    arguments.boost, arguments.rows = optimizers.LevenbergMarquardt.boost, MINIBATCH
     if arguments.smoke:
         arguments.num_steps, arguments.units, arguments.rows = 10, 20, 20
         arguments.most_minibatches = 60

@@ -49,8 +49,7 @@ MOST_MINIBATCHES = 50_000
 # An update multiplies once for the residual that it begins with, and once for the reduction ratio.
 OTHER_PRODUCTS = 2
 #: How the picture shows runs: with structural damping or without, and by their start and boost.
-COLORS = {"False": "C3", "True": "C2"}
-LINES = {("thesis", 1.5): "o-", ("small", 1.5): "s--", ("small", 3.0): "^:"}
+COLORS, LINES = {"False": "C3", "True": "C2"}, ("s--", "^:", "o-", "D-.")
 #: Far from the seeds of training.
 VALIDATION_SEED = 1_000_000
 KEY = ("problem", "num_steps", "structural_damping", "start", "boost", "seed", "units",
@@ -289,11 +288,13 @@ def plot(table: ResultTable, path: Path) -> None:
     from matplotlib import pyplot
 
     problems = [name for name in PROBLEMS if any(row["problem"] == name for row in table.rows)]
+    ways = sorted({(row["start"], float(row["boost"])) for row in table.rows})
+    lines = dict(zip(ways, itertools.cycle(LINES)))
     figure, axes = pyplot.subplots(
         2, len(problems), figsize=(2.6 * len(problems), 5), sharex=True, squeeze=False,
         layout="constrained")
     for column, name in enumerate(problems):
-        for structural, way in itertools.product(COLORS, LINES):
+        for structural, way in itertools.product(COLORS, ways):
             rows = [row for row in table.rows if row["problem"] == name
                     and row["structural_damping"] == structural
                     and (row["start"], float(row["boost"])) == way]
@@ -302,7 +303,7 @@ def plot(table: ResultTable, path: Path) -> None:
                       for length in lengths]
             solved = [[int(row["minibatches"]) for row in group if row["outcome"] == "solved"]
                       for group in groups]
-            color, style = COLORS[structural], COLORS[structural] + LINES[way]
+            color, style = COLORS[structural], COLORS[structural] + lines[way]
             for length, counts in zip(lengths, solved):
                 if counts:
                     axes[0, column].vlines(length, min(counts), max(counts), color=color)
@@ -353,7 +354,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--structural_damping", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--start", choices=["thesis", "small"], default="thesis")
-    parser.add_argument("--boost", type=float, default=1.5, help="of lambda, after a bad step")
+    parser.add_argument("--boost", type=float, default=optimizers.LevenbergMarquardt.boost,
+                        help="of lambda, after a bad step")
     parser.add_argument("--minutes", type=float, default=30.0, help="of one run, in all")
     parser.add_argument("--most_minibatches", type=int, default=MOST_MINIBATCHES)
     parser.add_argument("--units", type=int, default=100)

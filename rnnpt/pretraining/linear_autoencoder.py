@@ -12,10 +12,11 @@ from rnnpt.datasets import Sequences
 from rnnpt.pretraining.error import PlanError, check_count
 
 # Rows that are factorised or multiplied at once: what bounds the memory beside the states. So many
-# stay in the cache, where a factorisation is half as fast again as that of four times as many.
+# stay in the cache.
 _ROWS_AT_ONCE = 2048
-# Squares of singular values come from products of columns to a rounding of the largest, in a tenth
-# of the time of a factorisation. That will do where even the largest one lost is above this share.
+# Squares of singular values come from products of columns to a rounding of the largest, sooner than
+# by factors of rows (benchmarks/linear_autoencoder.py). That will do where even the largest lost is
+# above this share.
 _SQUARES_ARE_KNOWN = 1e-4
 
 
@@ -136,7 +137,8 @@ def fit_linear_autoencoder(
         num_units: P, at most the rank of X.
         delays_at_once: Of a slice; None for about as many columns as units.
         center: Whether the mean frame is taken off first.
-        discount: Above 0 and at most 1. Delays that it makes less than rounding are left out.
+        discount: Above 0 and at most 1. Delays that it makes less than rounding are left out; to
+            decode is to multiply errors by up to 1 / discount a frame.
 
     Returns:
         The autoencoder.

@@ -105,7 +105,7 @@ def test_a_discounted_state_tells_more_of_the_last_frames():
     assert errors[1] < 0.5 * errors[0]
 
 
-def test_delays_below_rounding_are_left_out(data, monkeypatch):
+def test_delays_below_rounding_are_left_out(monkeypatch):
     long = Sequences([np.random.default_rng(2).normal(size=[400, 3])])
     asked = []
     decompose = room._decompose
