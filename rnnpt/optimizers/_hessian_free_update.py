@@ -18,7 +18,8 @@ class HessianFreeState(NamedTuple):
     """What goes from one update to the next.
 
     Args:
-        direction: the last iterate of the last run of conjugate gradients (N,), 0 at first.
+        direction: the last iterate of the last run of conjugate gradients, or the step that came of
+            it (N,); 0 at first.
         damping: lambda ().
     """
 
@@ -33,8 +34,8 @@ class HessianFreeReport(NamedTuple):
         loss: of the gradient batch, before the update.
         new_loss: of the same, after it.
         damping: lambda that it was made with.
-        ratio: the reduction ratio rho of the whole step on the curvature batch; no number where the
-            quadratic promised nothing.
+        ratio: the reduction ratio rho of the whole step, or of the last iterate, on the curvature
+            batch; no number where the quadratic promised nothing.
         num_steps: of conjugate gradients.
         chosen_step: after which of them the step was taken.
         reason: why they ended, an index into the reasons of `_conjugate_gradient`.
@@ -101,6 +102,7 @@ def hessian_free_update(
     decay: float = 0.95,
     rule: LevenbergMarquardt = LevenbergMarquardt(),
     exponent: float = 0.75,
+    ratio_of_last: bool = False,
 ) -> tuple[tf.Tensor, HessianFreeState, HessianFreeReport]:
     """One step.
 
@@ -109,6 +111,12 @@ def hessian_free_update(
     of the curvature batch or of held-out sequences; the reduction ratio of that step on the
     curvature batch sets the next lambda; and the line search on the gradient batch shortens it
     where it is too long. Where no length lowers the loss, lambda grows whatever the ratio.
+
+    With `ratio_of_last` the ratio is that of the last iterate instead. Lambda then grows where the
+    run went farther than the quadratic holds, although an iterate on its way was good. A last
+    iterate that broke its promise in this way is no place to begin the next run at, which then
+    begins at the step that was taken: from far outside, conjugate gradients spend a hundred steps
+    on the way back to where the objective falls.
 
     Args:
         problem: the objective around the present parameters; preconditioned where it has squared
@@ -121,6 +129,7 @@ def hessian_free_update(
         decay: of the direction that they begin with.
         rule: of the damping.
         exponent: of the preconditioner.
+        ratio_of_last: whether the last iterate is judged, and not the step.
 
     Returns:
         The step away from the parameters (N,), the next state, and the report.
@@ -139,15 +148,19 @@ def hessian_free_update(
     def damped_product(vector: tf.Tensor) -> tf.Tensor:
         return problem.product(vector, structural) + damping * vector
 
-    def search() -> tuple[tf.Tensor, ...]:
-        chosen = walk_back(path.losses, judged_from)
-        step = path.candidates[chosen]
-        loss = path.losses[chosen] if problem.held_out_loss_at is None else (
+    def ratio_at(place: tf.Tensor | int) -> tf.Tensor:
+        step = path.candidates[place]
+        loss = path.losses[place] if problem.held_out_loss_at is None else (
             problem.curvature_loss_at(step))
         curved = damped_product(step) if rule.damped_ratio else problem.product(
             step, tf.zeros([], dtype))
         promised = -dot(problem.curvature_gradient, step) - 0.5 * dot(step, curved)
-        ratio = reduction_ratio(tf.cast(problem.curvature_loss - loss, tf.float64), promised)
+        return reduction_ratio(tf.cast(problem.curvature_loss - loss, tf.float64), promised)
+
+    def search() -> tuple[tf.Tensor, ...]:
+        chosen = walk_back(path.losses, judged_from)
+        step = path.candidates[chosen]
+        ratio = ratio_at(-1 if ratio_of_last else chosen)
         length, new_loss = backtracking(
             lambda length: problem.loss_at(length * step), problem.loss,
             tf.cast(dot(problem.gradient, step), dtype))
@@ -166,6 +179,9 @@ def hessian_free_update(
         line_search_seconds=search_seconds)
     # A direction that led nowhere has proved of no use, and its quadratic of none.
     has_moved = length > 0
-    direction = tf.where(has_moved, path.solution, tf.zeros_like(path.solution))
+    direction = path.solution
+    if ratio_of_last:
+        direction = tf.where(ratio >= rule.low, direction, step)
+    direction = tf.where(has_moved, direction, tf.zeros_like(direction))
     damping = rule.adjusted(state.damping, tf.where(has_moved, ratio, math.nan))
     return step, HessianFreeState(direction, damping), report

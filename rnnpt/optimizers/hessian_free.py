@@ -58,6 +58,10 @@ class HessianFree(CurvatureOptimizer):
         preconditioner_exponent: of the mean squared gradient of a sequence, which costs a gradient
             of one sequence after the other; 0 for no preconditioner. Martens has 0.75.
         damping_rule: how lambda follows the reduction ratio; None for that of the thesis.
+        ratio_of: what the reduction ratio judges: the "step", or the "last" iterate of conjugate
+            gradients, whose walk back may have ended far from it. With "last", lambda grows as soon
+            as conjugate gradients go farther than the quadratic holds, and the next run does not
+            begin that far out.
         name: of the optimizer.
 
     Raises:
@@ -90,6 +94,7 @@ class HessianFree(CurvatureOptimizer):
         held_out_rows: int | None = None,
         preconditioner_exponent: float = 0.0,
         damping_rule: LevenbergMarquardt | None = None,
+        ratio_of: str = "step",
         name: str | None = None,
     ) -> None:
         most = sys.float_info.max
@@ -110,6 +115,10 @@ class HessianFree(CurvatureOptimizer):
             raise TypeError(
                 f"HessianFree: damping_rule must be a LevenbergMarquardt, got {damping_rule!r}; "
                 "take for example LevenbergMarquardt(drop=4 / 5)")
+        if ratio_of not in ("step", "last"):
+            raise ValueError(
+                f"HessianFree: ratio_of must be 'step' or 'last', got {ratio_of!r}; 'last' takes "
+                "fewer products where lambda has fallen too far")
         super().__init__(curvature_rows, rows_at_once, max_failures, name=name)
         self.first_damping, self.structural_damping = damping, structural_damping
         self.max_steps, self.min_steps = max_steps, min_steps
@@ -117,6 +126,7 @@ class HessianFree(CurvatureOptimizer):
         self.held_out_rows = held_out_rows
         self.preconditioner_exponent = preconditioner_exponent
         self.damping_rule = damping_rule or LevenbergMarquardt()
+        self.ratio_of = ratio_of
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Make the direction of the last update, the figures, and the way that it came.
@@ -201,7 +211,8 @@ class HessianFree(CurvatureOptimizer):
                 tf.convert_to_tensor(self._figures["damping"])),
             structural_damping=self.structural_damping, max_steps=self.max_steps,
             min_steps=self.min_steps, tolerance=self.tolerance, decay=self.decay,
-            rule=self.damping_rule, exponent=self.preconditioner_exponent)
+            rule=self.damping_rule, exponent=self.preconditioner_exponent,
+            ratio_of_last=self.ratio_of == "last")
         objective.move_to(moved(start, step))
         self._direction.assign(state.direction)
         self._keep_way(report.path)
@@ -231,7 +242,7 @@ class HessianFree(CurvatureOptimizer):
         """
         names = ("structural_damping", "curvature_rows", "rows_at_once", "max_steps", "min_steps",
                  "tolerance", "decay", "max_failures", "held_out_rows", "preconditioner_exponent",
-                 "name")
+                 "ratio_of", "name")
         return {
             "damping": self.first_damping,
             "damping_rule": keras.saving.serialize_keras_object(self.damping_rule),

@@ -21,7 +21,7 @@ ROWS = (tf.constant(BATCH["frames"]), tf.constant(BATCH["mask"]))
 FULL = dict(
     damping=0.7, structural_damping=0.1, curvature_rows=4, rows_at_once=3, max_steps=9, min_steps=2,
     tolerance=1e-3, decay=0.9, max_failures=7, held_out_rows=3, preconditioner_exponent=0.75,
-    damping_rule=LevenbergMarquardt(drop=4 / 5, damped_ratio=True), name="mine")
+    damping_rule=LevenbergMarquardt(drop=4 / 5, damped_ratio=True), ratio_of="last", name="mine")
 
 
 def make_model(optimizer: HessianFree, **kwargs) -> models.RNN:
@@ -67,6 +67,7 @@ def test_everything_survives_the_config():
     ({"held_out_rows": 3}, ValueError, "held_out_rows must come with curvature_rows, got 3 and"),
     ({"preconditioner_exponent": 1.5}, ValueError, "preconditioner_exponent must be.* got 1.5"),
     ({"min_steps": 9, "max_steps": 5}, ValueError, "min_steps must be at most.* got 9 and 5"),
+    ({"ratio_of": "best"}, ValueError, "ratio_of must be 'step' or 'last', got 'best'"),
     ({"damping_rule": "mine"}, TypeError, "damping_rule must be a LevenbergMarquardt, got 'mine'")])
 def test_an_argument_out_of_its_range_is_told(wrong, error, words):
     with pytest.raises(error, match=words):
@@ -200,3 +201,18 @@ def test_it_tells_the_way_of_conjugate_gradients_and_the_seconds_of_each_part():
         on_train_batch_end=check)])
     seconds = np.array([history[f"{part}_seconds"] for part in ("gradient", "cg", "line_search")])
     assert seconds.min() > 0 and seconds.sum() < time.perf_counter() - began
+
+
+def test_the_ratio_of_the_last_iterate_is_told_where_the_step_is_another():
+    figures, weights = [], []
+    for ratio_of in ("step", "last"):
+        model = make_model(HessianFree(1e-6, curvature_rows=2, max_steps=60, ratio_of=ratio_of))
+        history = fit(model, epochs=1)
+        figures.append({name: values[0] for name, values in history.items()})
+        weights.append(model.get_weights())
+    step, last = figures
+    # The first step is the same, and is not the last iterate.
+    assert step["cg_chosen_step"] == last["cg_chosen_step"] < step["cg_steps"]
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert last["reduction_ratio"] < step["reduction_ratio"]

@@ -86,7 +86,8 @@ def run(problem, state, in_graph=False, **options):
 
 @pytest.mark.parametrize("options", [
     {}, {"structural_damping": 0.4}, {"held_out_rows": 20}, {"exponent": 0.75},
-    {"damped_ratio": True, "structural_damping": 0.4},
+    {"damped_ratio": True, "structural_damping": 0.4}, {"ratio_of_last": True},
+    {"ratio_of_last": True, "damped_ratio": True, "held_out_rows": 20},
     {"held_out_rows": 9, "exponent": 1.0, "structural_damping": 0.1, "max_steps": 60}])
 def test_updates_are_those_of_the_twin(options):
     # As many sequences as parameters: the curvature batch is fitted too well.
@@ -216,22 +217,53 @@ def test_the_ratio_is_that_of_the_step_before_the_line_search_and_on_the_curvatu
     np.testing.assert_allclose(state.direction, np.linalg.solve(matrix, -gradient), rtol=1e-8)
 
 
-def test_the_next_run_begins_at_the_last_iterate_and_not_at_the_chosen_one():
-    matrix, gradient = positive()
-    problem = quadratic_problem(matrix, gradient)
-    solved = np.linalg.solve(matrix, -gradient)
+def overshot_problem(matrix: np.ndarray, gradient: np.ndarray) -> HessianFreeProblem:
+    """Returns one whose loss falls, and rises a little after two thirds of the quadratic's way."""
+    whole = np.linalg.norm(np.linalg.solve(matrix, gradient))
 
     def loss_at(step: tf.Tensor) -> tf.Tensor:
-        # Falls, and rises a little after two thirds of the way.
-        length = tf.norm(step) / np.linalg.norm(solved)
+        length = tf.norm(step) / whole
         return 3 - tf.minimum(length, 0.6 + (0.66 - length) / 50)
 
-    problem = HessianFreeProblem(**{
-        **vars(problem), "loss_at": loss_at, "curvature_loss_at": loss_at})
-    step, state, report = run(problem, start(0.0), tolerance=0.0)
+    return HessianFreeProblem(**{
+        **vars(quadratic_problem(matrix, gradient)), "loss_at": loss_at,
+        "curvature_loss_at": loss_at})
+
+
+def test_the_next_run_begins_at_the_last_iterate_and_not_at_the_chosen_one():
+    matrix, gradient = positive()
+    solved = np.linalg.solve(matrix, -gradient)
+    step, state, report = run(overshot_problem(matrix, gradient), start(0.0), tolerance=0.0)
     assert int(report.chosen_step) < int(report.num_steps)
     np.testing.assert_allclose(state.direction, solved, rtol=1e-6)
     assert np.linalg.norm(step) < 0.9 * np.linalg.norm(solved)
+
+
+@pytest.mark.parametrize("ratio_of_last", [False, True])
+def test_the_ratio_is_that_of_the_step_or_of_the_last_iterate(ratio_of_last):
+    matrix, gradient = positive()
+    problem = overshot_problem(matrix, gradient)
+    solved = np.linalg.solve(matrix, -gradient)
+    step, state, report = run(
+        problem, start(0.0), tolerance=0.0, ratio_of_last=ratio_of_last)
+    assert int(report.chosen_step) < int(report.num_steps)
+    judged = solved if ratio_of_last else step.numpy()
+    promised = -gradient @ judged - judged @ matrix @ judged / 2
+    decrease = 3 - float(problem.loss_at(tf.constant(judged)))
+    assert float(report.ratio) == pytest.approx(decrease / promised)
+
+
+def test_a_last_iterate_that_broke_its_promise_is_left_for_the_step():
+    matrix, gradient = positive()
+    # Three times as steep as the matrix says: the whole way raises the loss, a part lowers it.
+    problem = HessianFreeProblem(**{
+        **vars(quadratic_problem(3 * matrix, gradient)),
+        "product": lambda vector, _: tf.linalg.matvec(tf.constant(matrix), vector)})
+    step, state, report = run(problem, start(0.0), tolerance=0.0, ratio_of_last=True)
+    assert float(report.ratio) < 0 < float(report.step_length)
+    np.testing.assert_array_equal(state.direction, step)
+    _, state, report = run(problem, start(0.0), tolerance=0.0)
+    np.testing.assert_allclose(state.direction, np.linalg.solve(matrix, -gradient), rtol=1e-6)
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient", "curvature_loss", "curvature_gradient"])

@@ -70,6 +70,7 @@ def hessian_free(
     tolerance: float = 5e-4,
     exponent: float = 0.0,
     damped_ratio: bool = False,
+    ratio_of_last: bool = False,
 ) -> Iterator[Update]:
     """Yields the updates of Martens 2010 and Sutskever 2013, section 4.2, one after another."""
     curved = problem.rows(slice(curvature_rows))
@@ -90,9 +91,10 @@ def hessian_free(
             damped, gradient, decay * direction, (squares + damping) ** exponent, loss_of,
             max_steps, tolerance)
         chosen_step, step = walk_back(kept, loss_of)
-        promised = curved.gradients(theta).mean(axis=0) @ step + step @ (
-            damped if damped_ratio else matrix) @ step / 2
-        ratio = (curved.loss(theta + step) - curved.loss(theta)) / promised
+        judged = direction if ratio_of_last else step
+        promised = curved.gradients(theta).mean(axis=0) @ judged + judged @ (
+            damped if damped_ratio else matrix) @ judged / 2
+        ratio = (curved.loss(theta + judged) - curved.loss(theta)) / promised
         if promised >= 0:
             ratio = math.nan
         length = line_search(problem, theta, step, gradient @ step)
@@ -100,6 +102,8 @@ def hessian_free(
             damping *= 3 / 2
         elif ratio > 3 / 4:
             damping *= 2 / 3
+        if ratio_of_last and not ratio >= 1 / 4:
+            direction = length * step
         if length == 0:
             direction = np.zeros_like(theta)
         theta = theta + length * step
