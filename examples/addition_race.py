@@ -1,7 +1,8 @@
 """Who learns to add first: Hessian-free steps, Adam, Nesterov's gradient, L-BFGS, or an LSTM.
 
     python examples/addition_race.py --method hessian_free --num_steps 100 [--seed 0]
-        [--learning_rate 1e-3] [--minutes 10] [--output results/addition_race.csv]
+        [--learning_rate 1e-3] [--ratio_of last] [--minutes 10]
+        [--output results/addition_race.csv]
     python examples/addition_race.py --search --method adam --learning_rate 3e-3
 
 Every method trains the same 100 tanh units from the same small start, by the same stream of
@@ -31,6 +32,7 @@ from hessian_free_problem import (
     OTHER_PRODUCTS,
     Progress,
     answers,
+    make_optimizer,
 )
 from hessian_free_problem import make_model as network
 from pathological_problem import input_means
@@ -40,7 +42,8 @@ from rnnpt.datasets.problem import ProblemBatch
 from rnnpt.experiments.result_table import ResultTable, this_command, this_machine
 from rnnpt.schedules import Piecewise
 
-KEY = ("method", "num_steps", "learning_rate", "seed", "units", "most_minibatches", "minutes")
+KEY = ("method", "num_steps", "learning_rate", "ratio_of", "seed", "units", "most_minibatches",
+       "minutes")
 #: Sequences of an update by a gradient alone, and updates between two looks at the validation set.
 FEW, UPDATES = 100, 500
 SEARCH_SEED = 100
@@ -143,10 +146,11 @@ def make_model(
         model.build((None, problem.max_length, problem.num_inputs))
     else:
         model = network(problem, arguments)
-    if method.optimizer is not None:
-        model.compile(
-            method.optimizer(arguments.learning_rate), steps_per_execution=min(50, method.updates))
-        model.optimizer.build(model.trainable_variables)
+    model.compile(
+        make_optimizer(problem, arguments) if method.optimizer is None
+        else method.optimizer(arguments.learning_rate),
+        steps_per_execution=min(50, method.updates))
+    model.optimizer.build(model.trainable_variables)
     return model
 
 
@@ -199,6 +203,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--num_steps", type=int, default=50, help="T")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--learning_rate", type=float, help="of nesterov: a factor of its rates")
+    parser.add_argument("--ratio_of", choices=["step", "last"],
+                        help="of hessian_free, as in hessian_free_problem.py; step by default")
     parser.add_argument("--minutes", type=float, default=10.0, help="of one run, in all")
     parser.add_argument("--most_minibatches", type=int, default=MOST_MINIBATCHES)
     parser.add_argument("--units", type=int, default=100)
@@ -211,7 +217,12 @@ def parse() -> argparse.Namespace:
     if arguments.learning_rate is not None and default is None:
         parser.error(f"--learning_rate must be left out for {arguments.method}, which has none, "
                      f"got {arguments.learning_rate}")
+    if arguments.ratio_of is not None and arguments.method != "hessian_free":
+        parser.error(f"--ratio_of must be left out for {arguments.method}, which has none, "
+                     f"got {arguments.ratio_of}")
     arguments.learning_rate = arguments.learning_rate or default
+    if arguments.method == "hessian_free":
+        arguments.ratio_of = arguments.ratio_of or "step"
     if arguments.search:
         arguments.seed += SEARCH_SEED
     # What `hessian_free_problem` asks for besides.

@@ -12,6 +12,7 @@ minibatch is 1,000 sequences in a gradient or a product. `--start small` begins 
 (scale 0.05), a spectral radius of 1.1, a small readout (0.1), the mean answer and lambda = 0.01.
 `--boost 3` lets lambda grow faster than the thesis' 3/2 after a step that broke its promise: on the
 way off a plateau, where lambda has fallen far, fewer of the longest updates are wasted.
+`--ratio_of last` lets the last iterate of conjugate gradients say so, and not the step.
 
 A run ends when less than 1 % of validation sequences are wrong, or after 50,000 minibatches, or
 after `--minutes`, which the row tells; then the test set is read once. The same command goes on
@@ -48,16 +49,16 @@ GRADIENT_MINIBATCHES = 10
 MOST_MINIBATCHES = 50_000
 # An update multiplies once for the residual that it begins with, and once for the reduction ratio.
 OTHER_PRODUCTS = 2
-#: How the picture shows runs: with structural damping or without, and by their start and boost.
-COLORS, LINES = {"False": "C3", "True": "C2"}, ("s--", "^:", "o-", "D-.")
+#: How the picture shows runs: with structural damping or without, and by the other settings.
+COLORS, LINES = {"False": "C3", "True": "C2"}, ("s--", "^:", "o-", "D-.", "v-", "P--")
+WAY = ("start", "boost", "ratio_of")
 #: Far from the seeds of training.
 VALIDATION_SEED = 1_000_000
-KEY = ("problem", "num_steps", "structural_damping", "start", "boost", "seed", "units",
-       "most_minibatches")
+KEY = ("problem", "num_steps", "structural_damping", *WAY, "seed", "units", "most_minibatches")
 
 
 def make_model(problem: Problem, arguments: argparse.Namespace) -> models.Transducer:
-    """The network with the start that is asked for, compiled.
+    """The network with the start that is asked for.
 
     Args:
         problem: to learn.
@@ -87,17 +88,15 @@ def make_model(problem: Problem, arguments: argparse.Namespace) -> models.Transd
         rng = np.random.default_rng(arguments.seed)
         for bias in (model.cell.bias, model.readout.bias):
             bias.assign(spread * rng.standard_normal(bias.shape))
-    model.compile(make_optimizer(arguments, problem))
-    model.optimizer.build(model.trainable_variables)
     return model
 
 
-def make_optimizer(arguments: argparse.Namespace, problem: Problem) -> optimizers.HessianFree:
+def make_optimizer(problem: Problem, arguments: argparse.Namespace) -> optimizers.HessianFree:
     """The optimizer with the thesis' damping, or the smaller one of a small start.
 
     Args:
-        arguments: of the command.
         problem: to learn.
+        arguments: of the command.
 
     Returns:
         It, without a past.
@@ -112,7 +111,8 @@ def make_optimizer(arguments: argparse.Namespace, problem: Problem) -> optimizer
         damping=damping, structural_damping=1 / 30 if structural else 0.0,
         curvature_rows=None if arguments.problem == "mem5" else arguments.rows,
         rows_at_once=arguments.rows,
-        damping_rule=optimizers.LevenbergMarquardt(boost=arguments.boost))
+        damping_rule=optimizers.LevenbergMarquardt(boost=arguments.boost),
+        ratio_of=arguments.ratio_of)
 
 
 def validation_set(problem: Problem, num_sequences: int) -> ProblemBatch:
@@ -259,6 +259,8 @@ def run(arguments: argparse.Namespace, table: ResultTable) -> None:
         arguments.checkpoints / name, problem, arguments,
         lambda logs: parts + logs["cg_steps"] + OTHER_PRODUCTS)
     model = make_model(problem, arguments)
+    model.compile(make_optimizer(problem, arguments))
+    model.optimizer.build(model.trainable_variables)
     progress.resume(model)
     done = progress.figures["updates"]
     model.fit(
@@ -288,7 +290,7 @@ def plot(table: ResultTable, path: Path) -> None:
     from matplotlib import pyplot
 
     problems = [name for name in PROBLEMS if any(row["problem"] == name for row in table.rows)]
-    ways = sorted({(row["start"], float(row["boost"])) for row in table.rows})
+    ways = sorted({tuple(row[name] for name in WAY) for row in table.rows})
     lines = dict(zip(ways, itertools.cycle(LINES)))
     figure, axes = pyplot.subplots(
         2, len(problems), figsize=(2.6 * len(problems), 5), sharex=True, squeeze=False,
@@ -297,7 +299,7 @@ def plot(table: ResultTable, path: Path) -> None:
         for structural, way in itertools.product(COLORS, ways):
             rows = [row for row in table.rows if row["problem"] == name
                     and row["structural_damping"] == structural
-                    and (row["start"], float(row["boost"])) == way]
+                    and tuple(row[name] for name in WAY) == way]
             lengths = sorted({int(row["num_steps"]) for row in rows})
             groups = [[row for row in rows if int(row["num_steps"]) == length]
                       for length in lengths]
@@ -310,7 +312,7 @@ def plot(table: ResultTable, path: Path) -> None:
             axes[0, column].plot(
                 lengths, [np.mean(counts) if counts else np.nan for counts in solved], style,
                 label=("structural damping" if structural == "True" else "without")
-                + ", {} start, boost {}".format(*way))
+                + ", {} start, boost {}, ratio of the {}".format(*way))
             axes[1, column].plot(
                 lengths, [1 - len(counts) / len(group)
                           for counts, group in zip(solved, groups)], style)
@@ -329,14 +331,14 @@ def print_table(table: ResultTable) -> None:
     Args:
         table: of them.
     """
-    print("| problem | T | structural damping | start | boost | seed | outcome | test error "
-          "| updates | minibatches of 1,000 | seconds |\n|" + "---|" * 11)
+    print("| problem | T | structural damping | start | boost | ratio of | seed | outcome "
+          "| test error | updates | minibatches of 1,000 | seconds |\n|" + "---|" * 12)
     for row in sorted(table.rows, key=lambda row: (
             list(PROBLEMS).index(row["problem"]), int(row["num_steps"]), row["start"],
-            row["structural_damping"], row["boost"], int(row["seed"]))):
+            row["structural_damping"], row["boost"], row["ratio_of"], int(row["seed"]))):
         print(f"| {row['problem']} | {row['num_steps']} "
               f"| {'yes' if row['structural_damping'] == 'True' else 'no'} | {row['start']} "
-              f"| {float(row['boost']):g} | {row['seed']} | {row['outcome']} "
+              f"| {float(row['boost']):g} | {row['ratio_of']} | {row['seed']} | {row['outcome']} "
               f"| {float(row['test_error']):.3g} | {row['updates']} "
               f"| {int(row['minibatches']):,} | {int(row['seconds']):,} |")
 
@@ -356,6 +358,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--start", choices=["thesis", "small"], default="thesis")
     parser.add_argument("--boost", type=float, default=optimizers.LevenbergMarquardt.boost,
                         help="of lambda, after a bad step")
+    parser.add_argument("--ratio_of", choices=["step", "last"], default="step",
+                        help="iterate whose reduction ratio moves lambda")
     parser.add_argument("--minutes", type=float, default=30.0, help="of one run, in all")
     parser.add_argument("--most_minibatches", type=int, default=MOST_MINIBATCHES)
     parser.add_argument("--units", type=int, default=100)

@@ -45,15 +45,27 @@ def test_a_stopped_run_goes_on_to_the_end_of_an_unbroken_one(call, capsys):
 
 def test_the_table_is_drawn_and_printed(call, tmp_path, capsys):
     call("--problem", "mem5", "--no-structural_damping", "--start", "small", "--boost", "3",
-         "--plot")
+         "--ratio_of", "last", "--plot")
     assert (tmp_path / "one" / "table.png").read_bytes().startswith(b"\x89PNG")
-    assert "\n| mem5 | 10 | no | small | 3 | 0 | " in capsys.readouterr().out
+    assert "\n| mem5 | 10 | no | small | 3 | last | 0 | " in capsys.readouterr().out
 
 
 def test_a_boost_below_1_is_refused(call, capsys):
     with pytest.raises(SystemExit):
         call("--boost", "0.5")
     assert "--boost must be at least 1, got 0.5" in capsys.readouterr().err
+
+
+def test_the_iterate_that_the_ratio_judges_is_part_of_a_run(call):
+    one, = call("--method", "hessian_free", example="addition_race")
+    again, other = call("--method", "hessian_free", "--ratio_of", "last", example="addition_race")
+    assert again == one and (one["ratio_of"], other["ratio_of"]) == ("step", "last")
+
+
+def test_a_ratio_is_refused_where_there_is_none(call, capsys):
+    with pytest.raises(SystemExit):
+        call("--method", "adam", "--ratio_of", "last", example="addition_race")
+    assert "--ratio_of must be left out for adam" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("method", ["hessian_free", "adam", "nesterov", "lbfgs", "lstm"])
