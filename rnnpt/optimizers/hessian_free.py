@@ -58,10 +58,10 @@ class HessianFree(CurvatureOptimizer):
         preconditioner_exponent: of the mean squared gradient of a sequence, which costs a gradient
             of one sequence after the other; 0 for no preconditioner. Martens has 0.75.
         damping_rule: how lambda follows the reduction ratio; None for that of the thesis.
-        ratio_of: what the reduction ratio judges: the "step", or the "last" iterate of conjugate
-            gradients, whose walk back may have ended far from it. With "last", lambda grows as soon
-            as conjugate gradients go farther than the quadratic holds, and the next run does not
-            begin that far out.
+        ratio_of: what the reduction ratio judges, the "last" iterate of conjugate gradients or the
+            "step", at which the walk back from it ended. By the last one lambda grows as soon as
+            conjugate gradients go farther than the quadratic holds, and the next run does not begin
+            out there; by the step lambda may fall until most of their work is walked back from.
         name: of the optimizer.
 
     Raises:
@@ -94,7 +94,7 @@ class HessianFree(CurvatureOptimizer):
         held_out_rows: int | None = None,
         preconditioner_exponent: float = 0.0,
         damping_rule: LevenbergMarquardt | None = None,
-        ratio_of: str = "step",
+        ratio_of: str = "last",
         name: str | None = None,
     ) -> None:
         most = sys.float_info.max
@@ -117,8 +117,8 @@ class HessianFree(CurvatureOptimizer):
                 "take for example LevenbergMarquardt(drop=4 / 5)")
         if ratio_of not in ("step", "last"):
             raise ValueError(
-                f"HessianFree: ratio_of must be 'step' or 'last', got {ratio_of!r}; 'last' takes "
-                "fewer products where lambda has fallen too far")
+                f"HessianFree: ratio_of must be 'step' or 'last', got {ratio_of!r}; 'last' is "
+                "the default")
         super().__init__(curvature_rows, rows_at_once, max_failures, name=name)
         self.first_damping, self.structural_damping = damping, structural_damping
         self.max_steps, self.min_steps = max_steps, min_steps

@@ -21,7 +21,7 @@ ROWS = (tf.constant(BATCH["frames"]), tf.constant(BATCH["mask"]))
 FULL = dict(
     damping=0.7, structural_damping=0.1, curvature_rows=4, rows_at_once=3, max_steps=9, min_steps=2,
     tolerance=1e-3, decay=0.9, max_failures=7, held_out_rows=3, preconditioner_exponent=0.75,
-    damping_rule=LevenbergMarquardt(drop=4 / 5, damped_ratio=True), ratio_of="last", name="mine")
+    damping_rule=LevenbergMarquardt(drop=4 / 5, damped_ratio=True), ratio_of="step", name="mine")
 
 
 def make_model(optimizer: HessianFree, **kwargs) -> models.RNN:
