@@ -35,7 +35,7 @@ from rnnpt import cells, datasets, heads, models, optimizers
 from rnnpt.datasets.problem import Problem, ProblemBatch
 from rnnpt.experiments.result_table import ResultTable, this_command, this_machine
 from rnnpt.initializers import NUM_CONNECTIONS, Sparse, SpectralRadius
-from rnnpt.whole_file import written_beside
+from rnnpt.whole_file import write_bytes, written_beside
 
 PROBLEMS: dict[str, type[Problem]] = {
     "add": datasets.Addition, "mul": datasets.Multiplication, "xor": datasets.Xor,
@@ -325,22 +325,29 @@ def plot(table: ResultTable, path: Path) -> None:
         figure.savefig(beside, format="png", dpi=100)
 
 
-def print_table(table: ResultTable) -> None:
-    """Print all runs, problem by problem.
+def write_table(table: ResultTable, path: Path) -> None:
+    """Write all runs in Markdown, problem by problem.
 
     Args:
         table: of them.
+        path: of the file.
     """
-    print("| problem | T | structural damping | start | boost | ratio of | seed | outcome "
-          "| test error | updates | minibatches of 1,000 | seconds |\n|" + "---|" * 12)
+    lines = [
+        "# Problems of long memory by Hessian-free steps, run by run", "",
+        f"From [{table.path.name}]({table.path.name}), which has the command of each run, by "
+        "`python examples/hessian_free_problem.py --plot`.", "",
+        "| problem | T | structural damping | start | boost | ratio of | seed | outcome "
+        "| test error | updates | minibatches of 1,000 | seconds |", "|" + "---|" * 12]
     for row in sorted(table.rows, key=lambda row: (
             list(PROBLEMS).index(row["problem"]), int(row["num_steps"]), row["start"],
             row["structural_damping"], row["boost"], row["ratio_of"], int(row["seed"]))):
-        print(f"| {row['problem']} | {row['num_steps']} "
-              f"| {'yes' if row['structural_damping'] == 'True' else 'no'} | {row['start']} "
-              f"| {float(row['boost']):g} | {row['ratio_of']} | {row['seed']} | {row['outcome']} "
-              f"| {float(row['test_error']):.3g} | {row['updates']} "
-              f"| {int(row['minibatches']):,} | {int(row['seconds']):,} |")
+        lines.append(
+            f"| {row['problem']} | {row['num_steps']} "
+            f"| {'yes' if row['structural_damping'] == 'True' else 'no'} | {row['start']} "
+            f"| {float(row['boost']):g} | {row['ratio_of']} | {row['seed']} | {row['outcome']} "
+            f"| {float(row['test_error']):.3g} | {row['updates']} "
+            f"| {int(row['minibatches']):,} | {int(row['seconds']):,} |")
+    write_bytes(path, "\n".join([*lines, ""]).encode())
 
 
 def parse() -> argparse.Namespace:
@@ -365,7 +372,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--units", type=int, default=100)
     parser.add_argument("--output", type=Path, default=Path("results/hessian_free_problems.csv"))
     parser.add_argument("--checkpoints", type=Path, default=Path("runs/hessian_free_problems"))
-    parser.add_argument("--plot", action="store_true", help="draw and print the table")
+    parser.add_argument(
+        "--plot", action="store_true", help="draw the table, and write it in Markdown")
     parser.add_argument("--smoke", action="store_true", help="a toy size, in seconds")
     arguments = parser.parse_args()
     if not 1 <= arguments.boost < float("inf"):
@@ -388,7 +396,7 @@ def main() -> None:
         run(arguments, table)
     if arguments.plot:
         plot(table, arguments.output.with_suffix(".png"))
-        print_table(table)
+        write_table(table, arguments.output.with_suffix(".md"))
 
 
 if __name__ == "__main__":

@@ -43,11 +43,12 @@ def test_a_stopped_run_goes_on_to_the_end_of_an_unbroken_one(call, capsys):
     assert capsys.readouterr().out == "this run is in the table\n"
 
 
-def test_the_table_is_drawn_and_printed(call, tmp_path, capsys):
+def test_the_table_is_drawn_and_written(call, tmp_path):
     call("--problem", "mem5", "--no-structural_damping", "--start", "small", "--boost", "3",
          "--ratio_of", "last", "--plot")
     assert (tmp_path / "one" / "table.png").read_bytes().startswith(b"\x89PNG")
-    assert "\n| mem5 | 10 | no | small | 3 | last | 0 | " in capsys.readouterr().out
+    assert "\n| mem5 | 10 | no | small | 3 | last | 0 | " in (
+        tmp_path / "one" / "table.md").read_text(encoding="utf-8")
 
 
 def test_a_boost_below_1_is_refused(call, capsys):
