@@ -1,6 +1,6 @@
 """Recurrences: what remembers. One cell a file."""
 
-from rnnpt.cells._affine import AffineStep
+from rnnpt.cells._affine import AffineStep, affine_states
 from rnnpt.cells.cell import Cell, swap_time, unroll
 from rnnpt.cells.hmm import HMMCell
 from rnnpt.cells.keras_cell import KerasCell, as_cell
@@ -16,6 +16,6 @@ from rnnpt.cells.window import WindowCell
 
 __all__ = [
     "AffineStep", "Cell", "HMMCell", "KerasCell", "LSTMCell", "LeakyCell", "MRNNCell",
-    "RTRBMCell", "ReservoirCell", "SimpleCell", "SkipCell", "TensorCell", "WindowCell", "as_cell",
-    "swap_time", "unroll",
+    "RTRBMCell", "ReservoirCell", "SimpleCell", "SkipCell", "TensorCell", "WindowCell",
+    "affine_states", "as_cell", "swap_time", "unroll",
 ]

@@ -98,7 +98,7 @@ def _traced_run(
 
     @tf.custom_gradient
     def run(projected: tf.Tensor, start: tf.Tensor, kernel: tf.Tensor) -> tuple:
-        states, activations = _forwards(
+        states, activations = affine_states(
             activation, projected, start, kernel, leak, real, steps_a_turn)
 
         def gradient(of_history: tf.Tensor, of_last: tf.Tensor) -> tuple:
@@ -133,16 +133,29 @@ def _traced_run(
     return run(projected, start, kernel)
 
 
-def _forwards(
+def affine_states(
     activation: Callable[[tf.Tensor], tf.Tensor],
     projected: tf.Tensor,
     start: tf.Tensor,
     kernel: tf.Tensor,
-    leak: tf.Tensor | None,
-    real: tf.Tensor | None,
-    steps_a_turn: int,
+    leak: tf.Tensor | None = None,
+    real: tf.Tensor | None = None,
+    steps_a_turn: int = 1,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The states at all places (N + 1, B, H), and what the nonlinearity gave (N, B, H)."""
+    """The states of a recurrence over projected inputs.
+
+    Args:
+        activation: of an `AffineStep`.
+        projected: as of `run_affine`.
+        start: as there.
+        kernel: the recurrent one (H, H).
+        leak: as of an `AffineStep`.
+        real: as of `run_affine`.
+        steps_a_turn: as there.
+
+    Returns:
+        The states at all places (N + 1, B, H), and what the nonlinearity gave (N, B, H).
+    """
     num_steps = tf.shape(projected)[0]
 
     def body(
@@ -167,4 +180,4 @@ def _forwards(
 
 
 def _array(like: tf.Tensor, size: tf.Tensor) -> tf.TensorArray:
-    return tf.TensorArray(like.dtype, size, element_shape=[None, like.shape[-1]])
+    return tf.TensorArray(like.dtype, size, element_shape=like.shape[1:])

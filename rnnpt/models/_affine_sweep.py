@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
-from rnnpt.cells import AffineStep
+from rnnpt.cells import AffineStep, affine_states
 from rnnpt.models._recurrence import Recurrence, Tensors
 
 # Of a step: the recurrent kernel, the kernel, the bias and the initial state.
@@ -58,12 +58,13 @@ class AffineSweep:
             self.states, self._factors = [states], (heard, slopes)
             return
         projected = tf.nn.bias_add(tf.tensordot(inputs, step.kernel, axes=1), step.bias)
-        states = self._run(projected, tf.convert_to_tensor(initial))
+        states, activations = affine_states(
+            step.activation, projected, self._repeat(tf.convert_to_tensor(initial)), self._kernel,
+            step.leak)
         self.states = [states]
-        # Without a leak they are the states after the steps.
+        # Without a leak they are the states after the steps, and would be a copy of these.
         if step.leak is not None:
-            self._activations = step.activation(
-                projected + tf.matmul(states[:-1], self._kernel))
+            self._activations = activations
 
     @property
     def kept(self) -> Tensors:
@@ -167,20 +168,6 @@ class AffineSweep:
         activations = self.states[0][t + 1] if self._activations is None else self._activations[t]
         values = self._step.gradient(activations, values)
         return tf.where(self._matters[t][:, tf.newaxis], values, tf.zeros_like(values))
-
-    def _run(self, projected: tf.Tensor, initial: tf.Tensor) -> tf.Tensor:
-        """The states at all places (N + 1, B, H)."""
-        num_steps, start = self._num_steps, self._repeat(initial)
-
-        def body(t: tf.Tensor, state: tf.Tensor, history: tf.TensorArray) -> tuple:
-            new = self._step.activation(projected[t] + tf.matmul(state, self._kernel))
-            state = new if self._leak is None else state + self._leak * (new - state)
-            return t + 1, state, history.write(t + 1, state)
-
-        _, _, history = tf.while_loop(
-            lambda t, *_: t < num_steps, body,
-            (tf.constant(0), start, self._array(num_steps + 1).write(0, start)))
-        return history.stack()
 
     def _repeat(self, initial: tf.Tensor) -> tf.Tensor:
         """A state for every row (B, H)."""
