@@ -32,9 +32,9 @@ from hessian_free_problem import (
     OTHER_PRODUCTS,
     Progress,
     answers,
-    make_optimizer,
 )
 from hessian_free_problem import make_model as network
+from hessian_free_problem import make_optimizer
 from pathological_problem import input_means
 
 from rnnpt import cells, datasets, heads, models, optimizers

@@ -289,23 +289,25 @@ def plot(table: ResultTable, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    def kind(row: dict[str, str]) -> tuple[str, ...]:
+        return tuple(row[name] for name in ("structural_damping", *WAY))
+
     problems = [name for name in PROBLEMS if any(row["problem"] == name for row in table.rows)]
-    ways = sorted({tuple(row[name] for name in WAY) for row in table.rows})
-    lines = dict(zip(ways, itertools.cycle(LINES)))
+    kinds = sorted({kind(row) for row in table.rows})
+    lines = dict(zip(sorted({each[1:] for each in kinds}), itertools.cycle(LINES)))
     figure, axes = pyplot.subplots(
         2, len(problems), figsize=(2.6 * len(problems), 5), sharex=True, squeeze=False,
         layout="constrained")
     for column, name in enumerate(problems):
-        for structural, way in itertools.product(COLORS, ways):
+        for structural, *way in kinds:
             rows = [row for row in table.rows if row["problem"] == name
-                    and row["structural_damping"] == structural
-                    and tuple(row[name] for name in WAY) == way]
+                    and kind(row) == (structural, *way)]
             lengths = sorted({int(row["num_steps"]) for row in rows})
             groups = [[row for row in rows if int(row["num_steps"]) == length]
                       for length in lengths]
             solved = [[int(row["minibatches"]) for row in group if row["outcome"] == "solved"]
                       for group in groups]
-            color, style = COLORS[structural], COLORS[structural] + lines[way]
+            color, style = COLORS[structural], COLORS[structural] + lines[tuple(way)]
             for length, counts in zip(lengths, solved):
                 if counts:
                     axes[0, column].vlines(length, min(counts), max(counts), color=color)
