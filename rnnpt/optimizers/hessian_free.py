@@ -61,7 +61,8 @@ class HessianFree(CurvatureOptimizer):
         ratio_of: what the reduction ratio judges, the "last" iterate of conjugate gradients or the
             "step", at which the walk back from it ended. By the last one lambda grows as soon as
             conjugate gradients go farther than the quadratic holds, and the next run does not begin
-            out there; by the step lambda may fall until most of their work is walked back from.
+            out there; by the step lambda may fall until most of their work is walked back from. The
+            thesis leaves it open.
         name: of the optimizer.
 
     Raises:
