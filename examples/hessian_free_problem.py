@@ -12,7 +12,8 @@ minibatch is 1,000 sequences in a gradient or a product. `--start small` begins 
 (scale 0.05), a spectral radius of 1.1, a small readout (0.1), the mean answer and lambda = 0.01.
 `--boost 3` lets lambda grow faster than the thesis' 3/2 after a step that broke its promise: on the
 way off a plateau, where lambda has fallen far, fewer of the longest updates are wasted.
-`--ratio_of last` lets the last iterate of conjugate gradients say so, and not the step.
+`--ratio_of last` lets the last iterate of conjugate gradients say so, as `HessianFree` does by
+default, and not the step, which stays the default here, so that the commands of older rows hold.
 
 A run ends when less than 1 % of validation sequences are wrong, or after 50,000 minibatches, or
 after `--minutes`, which the row tells; then the test set is read once. The same command goes on
