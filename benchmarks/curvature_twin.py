@@ -8,22 +8,6 @@ import numpy as np
 Product = Callable[[], np.ndarray]
 
 
-def load_torch() -> bool:
-    """Load PyTorch with its compiler, where there is one.
-
-    Returns:
-        Whether it is installed, with BackPACK.
-    """
-    try:
-        import backpack  # noqa: F401
-        import torch
-    except ImportError:
-        print("PyTorch with BackPACK is not installed, and left out")
-        return False
-    torch.func.linearize(lambda number: number, torch.ones([]))
-    return True
-
-
 def torch_products(
     weights: Sequence[np.ndarray], inputs: np.ndarray, vector: Sequence[np.ndarray]
 ) -> dict[str, Product]:

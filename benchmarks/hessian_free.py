@@ -24,14 +24,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import curvature_twin  # noqa: E402
 import numpy as np  # noqa: E402
+import peer  # noqa: E402
 
-# PyTorch's compiler must be loaded before TensorFlow's, or they end the process.
-HAS_TORCH = curvature_twin.load_torch()
+HAS_TORCH = peer.load_torch("backpack")
 
 import tensorflow as tf  # noqa: E402
 from timing import take_turns  # noqa: E402
 
 from rnnpt import cells, datasets, heads, models, optimizers  # noqa: E402
+from rnnpt.models._curved import Curved  # noqa: E402
 from rnnpt.models._gauss_newton import Linearization  # noqa: E402
 
 UNITS, INPUTS = 100, 2
@@ -124,13 +125,9 @@ def our_gradient(
     Returns:
         A function that computes it once.
     """
-    @tf.function
-    def gradient() -> list[tf.Tensor]:
-        with tf.GradientTape() as tape:
-            total, _, _ = model.batch_sums(batch)
-        return tape.gradient(total, model.trainable_variables)
-
-    return lambda: gradient()[1].numpy()
+    objective = Curved(model, batch).objective(optimizers.HessianFree())
+    gradient = tf.function(objective.value_and_gradient)
+    return lambda: gradient()[1][1].numpy()
 
 
 def compare(num_steps: int, num_rows: int, rounds: int) -> None:

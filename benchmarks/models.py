@@ -14,12 +14,15 @@ PyTorch is left out, with a line that says so, where it is not installed (`pip i
 
 import argparse
 import dataclasses
-import importlib.util
 import os
 import resource
 from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import peer  # noqa: E402
+
+HAS_TORCH = peer.load_torch()
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
@@ -287,16 +290,13 @@ def main() -> None:
         print(f"{name}: peak {peak / 2 ** 20:.2f} GiB, of which {before / 2 ** 20:.2f} GiB before "
               "the model")
         return
-    has_torch = importlib.util.find_spec("torch") is not None
-    if not has_torch:
-        print("torch is not installed: left out")
     print("| model | frames a second | time / its matrix products | time / PyTorch |")
     print("|---|---|---|---|")
     for name in arguments.names:
         make, work = CONTENDERS[name]
         turns = {"ours": fit(make(), BATCH, STEPS, arguments.steps),
                  "products": multiply(work, arguments.steps)}
-        if has_torch and name in torch_twin.TWINS:
+        if HAS_TORCH and name in torch_twin.TWINS:
             turns["torch"] = torch_twin.fit(
                 name, draw_batch(BATCH, STEPS, "binary")["frames"], arguments.steps)
         seconds = take_turns(turns, arguments.rounds)

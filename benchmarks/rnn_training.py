@@ -11,11 +11,14 @@ PyTorch is left out, with a line that says so, where it is not installed (`pip i
 """
 
 import argparse
-import importlib.util
 import os
 from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import peer  # noqa: E402
+
+HAS_TORCH = peer.load_torch()
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
@@ -158,10 +161,8 @@ def main() -> None:
             fit_keras(frames, arguments.steps, jit_compile=True),
         "matrix products alone": multiply(arguments.steps),
     }
-    if importlib.util.find_spec("torch"):
+    if HAS_TORCH:
         contenders["torch.nn.RNN"] = fit_torch(frames, arguments.steps)
-    else:
-        print("torch is not installed: left out")
     seconds = take_turns(contenders, arguments.rounds)
     print_ratios(seconds, "rnnpt.models.RNN, fit", arguments.steps * BATCH * STEPS, "frames")
 
