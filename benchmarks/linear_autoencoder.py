@@ -1,11 +1,13 @@
 """The linear autoencoder of a set in closed form: its time, and the memory of the whole process.
 
-Singular vectors come from products of columns where that is exact enough, and else from factors of
-rows; here both make the same autoencoder, each in a process of its own, and are held against each
-other. The memory is the most that the process held, TensorFlow and the data among it.
+Where the delays that count are few, the products of all columns are made at once; else those of
+a slice of the delays after the other, or, where these are not exact enough, factors of rows. Here
+each makes the same autoencoder, in a process of its own, and they are held against each other. The
+memory is the most that the process held, TensorFlow and the data among it.
 
     python benchmarks/linear_autoencoder.py [--data jsb_chorales] [--units 100] [--discount 0.7]
-    python benchmarks/linear_autoencoder.py --data musedata --discount 1 --ways products
+    python benchmarks/linear_autoencoder.py --data nottingham --units 200 --ways whole slices
+    python benchmarks/linear_autoencoder.py --data musedata --discount 1 --ways slices
 
 The sets are looked for where `RNNPT_DATA` says.
 """
@@ -23,8 +25,11 @@ import numpy as np  # noqa: E402
 from rnnpt import datasets  # noqa: E402
 from rnnpt.pretraining import linear_autoencoder  # noqa: E402
 
-#: How large the share of the largest square that is lost must be for products, by way.
-WAYS = {"products": 0.0, "factors": np.inf}
+#: What the room goes by, by way.
+WAYS: dict[str, dict[str, float]] = {
+    "whole": {"_FRAMES_A_COLUMN": 0},
+    "slices": {"_MOST_COLUMNS": 0, "_SQUARES_ARE_KNOWN": 0},
+    "factors": {"_MOST_COLUMNS": 0, "_SQUARES_ARE_KNOWN": np.inf}}
 #: Of the singular values, relative.
 AGREEMENT = 1e-9
 
@@ -40,7 +45,8 @@ def fit(way: str, arguments: argparse.Namespace) -> dict[str, object]:
         Singular values, seconds of all and of the processor, MiB, frames and delays.
     """
     train = datasets.get(arguments.data).train
-    setattr(linear_autoencoder, "_SQUARES_ARE_KNOWN", WAYS[way])
+    for name, value in WAYS[way].items():
+        setattr(linear_autoencoder, name, value)
     start, cpu_start = time.perf_counter(), time.process_time()
     found = linear_autoencoder.fit_linear_autoencoder(
         train, arguments.units, discount=arguments.discount)

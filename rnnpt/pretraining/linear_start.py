@@ -2,18 +2,17 @@
 
 Source: Pasa and Sperduti, Pre-training of recurrent neural networks via linear autoencoders (2014).
 """
-from typing import Any
 
 import keras
 import numpy as np
-import scipy.optimize
 import tensorflow as tf
-from scipy.special import expit, logit
+from scipy.special import logit
 
 from rnnpt.cells import unroll
 from rnnpt.datasets import Sequences
 from rnnpt.heads import BernoulliHead, GaussianHead
 from rnnpt.pretraining._cell_weights import activation_of, weights_of
+from rnnpt.pretraining._logistic_regression import cross_entropy, logistic_regression
 from rnnpt.pretraining.error import PlanError
 from rnnpt.pretraining.linear_autoencoder import FittedAutoencoder, fit_linear_autoencoder
 from rnnpt.pretraining.part import part_of
@@ -114,7 +113,7 @@ def start_linearly(
 
 def fit_readout(
     model: keras.Model, sequences: Sequences, method: str = "logistic", penalty: float = 1e-4,
-    max_iterations: int = 50,
+    max_iterations: int = 50, tolerance: float = 1e-4,
 ) -> float:
     """Fit a model's readout to its states, which stay.
 
@@ -130,6 +129,8 @@ def fit_readout(
         method: "logistic" or "least_squares".
         penalty: on the kernel.
         max_iterations: of "logistic".
+        tolerance: of "logistic", which stops where an iteration lowers the objective by less than
+            this share of it.
 
     Returns:
         The mean loss of a frame after it: nats, or half the squared error.
@@ -148,53 +149,45 @@ def fit_readout(
         raise PlanError(f"`penalty` must be positive. Received: penalty={penalty}. Pass 1e-4.")
     states, frames = _states(model, sequences)
     if is_gaussian:
-        weights = _least_squares(states, frames, penalty)
-        loss = float(np.square(states @ weights - frames).sum(axis=1).mean() / 2)
+        kernel, bias = _least_squares(states, frames, penalty)
+        loss = float(np.square(states @ kernel + bias - frames).sum(axis=1).mean() / 2)
     else:
-        share = np.clip(frames.mean(axis=0), _REST, _NOTE)
-        weights = np.concatenate([np.zeros([states.shape[1] - 1, len(share)]), logit(share)[None]])
         if method == "least_squares":
-            weights = _least_squares(states, logit(np.where(frames > 0.5, _NOTE, _REST)), penalty)
+            odds = logit(np.where(frames > 0.5, _NOTE, _REST))
+            kernel, bias = _least_squares(states, odds, penalty)
         else:
-            weights = scipy.optimize.minimize(
-                _cross_entropy, weights.ravel(), (states, frames, penalty), "L-BFGS-B", jac=True,
-                options={"maxiter": max_iterations}).x.reshape(weights.shape)
-        loss = _cross_entropy(weights.ravel(), states, frames, 0.0)[0]
-    model.readout.kernel.assign(weights[:-1])
-    model.readout.bias.assign(weights[-1])
+            kernel, bias = logistic_regression(
+                states, frames, penalty, max_iterations, tolerance)
+        loss, _ = cross_entropy(np.concatenate([kernel, bias[np.newaxis]]), states, frames)
+    model.readout.kernel.assign(kernel)
+    model.readout.bias.assign(bias)
     return loss
 
 
 def _states(model: keras.Model, sequences: Sequences) -> tuple[np.ndarray, np.ndarray]:
-    """The cell's outputs before each frame with a one beside them (N, H + 1), and the frames."""
+    """The cell's outputs before each frame (N, H), and the frames (N, V)."""
     dtype = model.compute_dtype
+    kept_dtype = keras.backend.result_type(dtype, "float32")
 
     @tf.function(reduce_retracing=True)
     def outputs_of(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         frames = tf.cast(batch["frames"], dtype)
         outputs, _ = unroll(
             model.cell, frames, model.initial_state(tf.shape(frames)[0]), batch["mask"])
-        return tuple(tf.boolean_mask(each, batch["mask"]) for each in (outputs, frames))
+        return tuple(
+            tf.cast(tf.boolean_mask(each, batch["mask"]), kept_dtype) for each in (outputs, frames))
 
-    found = [[np.array(each, np.float64) for each in outputs_of(batch)]
-             for batch in sequences.pieces(16)]
+    found = [[each.numpy() for each in outputs_of(batch)] for batch in sequences.pieces(16)]
     states, frames = (np.concatenate(each) for each in zip(*found))
-    return np.concatenate([states, np.ones([len(states), 1])], axis=1), frames
+    return states, frames
 
 
-def _least_squares(states: np.ndarray, targets: np.ndarray, penalty: float) -> np.ndarray:
+def _least_squares(
+    states: np.ndarray, targets: np.ndarray, penalty: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The kernel and the bias, which has no penalty."""
+    states = np.pad(states.astype(np.float64), [(0, 0), (0, 1)], constant_values=1)
     ridge = np.full(states.shape[1], penalty * len(states))
     ridge[-1] = 0
-    return np.linalg.solve(states.T @ states + np.diag(ridge), states.T @ targets)
-
-
-def _cross_entropy(
-    weights: np.ndarray, states: np.ndarray, frames: np.ndarray, penalty: float
-) -> tuple[float, np.ndarray]:
-    """The objective and its gradient, both by way of one vector of weights."""
-    matrix = weights.reshape(states.shape[1], -1)
-    logits = states @ matrix
-    kernel = np.concatenate([matrix[:-1], np.zeros_like(matrix[:1])])
-    loss: Any = (np.logaddexp(0, logits) - frames * logits).sum() / len(frames)
-    slopes = states.T @ (expit(logits) - frames) / len(frames)
-    return float(loss + penalty * np.square(kernel).sum() / 2), (slopes + penalty * kernel).ravel()
+    weights = np.linalg.solve(states.T @ states + np.diag(ridge), states.T @ targets)
+    return weights[:-1], weights[-1]

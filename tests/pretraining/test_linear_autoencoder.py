@@ -6,6 +6,7 @@ import pytest
 from rnnpt.datasets import Sequences
 from rnnpt.pretraining import PlanError, fit_linear_autoencoder
 from rnnpt.pretraining import linear_autoencoder as room
+from rnnpt.pretraining._delay_products import delay_products
 
 LENGTHS = (7, 4, 9, 1)
 
@@ -134,6 +135,48 @@ def test_products_of_columns_do_as_well_as_factors_of_rows(data, monkeypatch, nu
         np.testing.assert_allclose(
             np.abs(getattr(products, name)), np.abs(getattr(factors, name)), atol=1e-11)
     assert products.lost == pytest.approx(factors.lost, rel=1e-11)
+
+
+@pytest.fixture
+def long_data() -> Sequences:
+    """Pieces with many more frames than delays count at a discount of 0.5; one column rests."""
+    rng = np.random.default_rng(4)
+    return Sequences([rng.normal(size=[length, 3]) * [1, 1, 0] for length in (400, 2, 380, 1)])
+
+
+@pytest.mark.parametrize("lengths, num_delays", [(LENGTHS, 9), (LENGTHS, 3), ((1,), 2)])
+def test_products_of_delays_are_those_of_the_matrix(lengths, num_delays):
+    pieces = [np.random.default_rng(length).normal(size=[length, 3]) for length in lengths]
+    factors = 0.8 ** np.arange(num_delays)
+    matrix = np.pad(delays(pieces, 0.8), [(0, 0), (0, 3 * num_delays)])[:, :3 * num_delays]
+    np.testing.assert_allclose(
+        delay_products(pieces, factors), matrix.T @ matrix, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("delays_at_once", [1, 2, 50])
+@pytest.mark.parametrize("num_units", [2, 5])
+def test_products_of_all_delays_do_as_well_as_rows(
+    long_data, monkeypatch, num_units, delays_at_once
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "_from_rows", None)
+        products = fit_linear_autoencoder(long_data, num_units, delays_at_once, discount=0.5)
+    monkeypatch.setattr(room, "_from_products", None)
+    monkeypatch.setattr(room, "_MOST_COLUMNS", 0)
+    rows = fit_linear_autoencoder(long_data, num_units, delays_at_once, discount=0.5)
+    for name in ("input_kernel", "recurrent_kernel", "singular_values"):
+        np.testing.assert_allclose(
+            np.abs(getattr(products, name)), np.abs(getattr(rows, name)), atol=1e-11)
+    assert products.lost == pytest.approx(rows.lost, rel=1e-9)
+
+
+def test_rows_are_read_where_products_do_not_tell(long_data, monkeypatch):
+    found = fit_linear_autoencoder(long_data, 40, discount=0.5)
+    monkeypatch.setattr(room, "_from_products", None)
+    monkeypatch.setattr(room, "_MOST_COLUMNS", 0)
+    rows = fit_linear_autoencoder(long_data, 40, discount=0.5)
+    np.testing.assert_array_equal(found.recurrent_kernel, rows.recurrent_kernel)
+    assert found.singular_values[-1] < 1e-2 * found.singular_values[0]
 
 
 def test_the_parts_of_rows_change_nothing(data, monkeypatch):

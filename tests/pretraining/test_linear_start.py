@@ -101,7 +101,7 @@ def loss_of(model: keras.Model, data: Sequences) -> float:
 
 def test_a_logistic_readout_is_the_best_there_is(double_precision, data):
     model = started(data, heads.BernoulliHead())
-    loss = fit_readout(model, data, penalty=1e-6, max_iterations=2000)
+    loss = fit_readout(model, data, penalty=1e-6, max_iterations=2000, tolerance=1e-12)
     assert loss == pytest.approx(loss_of(model, data), rel=1e-6)
     best = readout_of(model)
     # Of a convex loss no other readout is better.
