@@ -160,6 +160,8 @@ def as_cell(cell: object) -> Cell:
 
 def _is_bounded(cell: keras.layers.Layer) -> bool:
     """Whether the states are known not to overflow; an LSTM's memory grows by 1 a step at most."""
+    if type(cell) is keras.layers.StackedRNNCells:
+        return all(_is_bounded(layer) for layer in cell.cells)
     return type(cell) in _KNOWN_CELLS and all(
         getattr(cell, name, keras.activations.tanh) in _BOUNDED_ACTIVATIONS
         for name in ("activation", "recurrent_activation"))

@@ -137,8 +137,9 @@ def test_another_dtype_than_the_cells_is_refused():
 
 def test_only_known_cells_with_squashed_activations_are_bounded():
     layers = keras.layers
-    for cell in (layers.LSTMCell(2), layers.GRUCell(2), layers.SimpleRNNCell(2)):
+    for cell in (layers.LSTMCell(2), layers.GRUCell(2), layers.SimpleRNNCell(2), stack()):
         assert cells.KerasCell(cell).bounded
     for cell in (layers.LSTMCell(2, activation="relu"), layers.SimpleRNNCell(2, "linear"),
-                 layers.GRUCell(2, recurrent_activation="softplus"), CounterCell(), stack()):
+                 layers.GRUCell(2, recurrent_activation="softplus"), CounterCell(),
+                 layers.StackedRNNCells([layers.GRUCell(2), layers.GRUCell(2, "relu")])):
         assert not cells.KerasCell(cell).bounded
