@@ -108,6 +108,7 @@ _LARGE = ("model.negatives=sampled", "fit.epochs=60", "fit.batch_size=16", "fit.
 _RBM_OF_LARGE, _RTRBM_OF_LARGE = (
     _with(_only(runs, "nottingham", "musedata"), *_LARGE) for runs in (_RBM, _RTRBM))
 _RTRBM_ON_PIANO = _with(_only(_RTRBM, "piano_midi"), _OF_SOME)
+_LINEAR = _with(_RNN, "pretrain.schedule=linear")
 # One batch of all pieces, of which JSB has 229 in training, each whole. They overfit: few units.
 _JSB_BY_HF = (
     "model.dropout=0", "fit.optimizer=hessian_free", "fit.batch_size=229",
@@ -145,6 +146,15 @@ def _other_states(name: str, runs: Mapping[str, Run]) -> tuple[Row, ...]:
     """Rows of pre-training by hidden Markov models of other numbers of states than 25."""
     return tuple(Row(f"{name}, HMM of {number} states", _with(runs, f"hmm.num_states={number}"))
                  for number in (5, 10, 50))
+
+
+def _other_sizes(name: str, runs: Mapping[str, Run]) -> tuple[Row, ...]:
+    """Rows of networks of half and of twice the units."""
+    small, large = _only(runs, "jsb_chorales"), _only(runs, "piano_midi", "nottingham", "musedata")
+    return tuple(
+        Row(f"{name}, {words} the units", _with(small, f"model.num_hidden={number}")
+            | _with(large, f"model.num_hidden={2 * number}"))
+        for words, number in (("half", 50), ("twice", 200)))
 
 
 TABLES: Mapping[str, Table] = MappingProxyType({
@@ -199,7 +209,10 @@ TABLES: Mapping[str, Table] = MappingProxyType({
             Row("random", _RNN),
             Row("input kernel of an RBM of frames", _with(_RNN, "pretrain.schedule=inputs")),
             Row("HMM", _with(_RNN, "pretrain.epochs=20")),
-            Row("linear autoencoder", _with(_RNN, "pretrain.schedule=linear"))),
+            Row("linear autoencoder", _LINEAR),
+            *_other_sizes("random", _RNN),
+            *_other_sizes("linear autoencoder", _LINEAR)),
+        "Where a row names no other number, the network has 200 units, on JSB 100.",
         has_curves=True),
     "beyond": Table(
         "One model a set, found on validation, beside the best exact likelihood that is published",
