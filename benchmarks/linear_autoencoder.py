@@ -23,7 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np  # noqa: E402
 
 from rnnpt import datasets  # noqa: E402
-from rnnpt.pretraining import linear_autoencoder  # noqa: E402
+from rnnpt.pretraining import _delays, fit_linear_autoencoder  # noqa: E402
 
 #: What the room goes by, by way.
 WAYS: dict[str, dict[str, float]] = {
@@ -46,9 +46,9 @@ def fit(way: str, arguments: argparse.Namespace) -> dict[str, object]:
     """
     train = datasets.get(arguments.data).train
     for name, value in WAYS[way].items():
-        setattr(linear_autoencoder, name, value)
+        setattr(_delays, name, value)
     start, cpu_start = time.perf_counter(), time.process_time()
-    found = linear_autoencoder.fit_linear_autoencoder(
+    found = fit_linear_autoencoder(
         train, arguments.units, discount=arguments.discount)
     return {
         "values": found.singular_values, "lost": found.lost,

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from rnnpt.datasets import Sequences
-from rnnpt.pretraining import PlanError, fit_linear_autoencoder
-from rnnpt.pretraining import linear_autoencoder as room
+from rnnpt.pretraining import PlanError, _delays, fit_linear_autoencoder
 from rnnpt.pretraining._delay_products import delay_products
 
 LENGTHS = (7, 4, 9, 1)
@@ -109,8 +108,8 @@ def test_a_discounted_state_tells_more_of_the_last_frames():
 def test_delays_below_rounding_are_left_out(monkeypatch):
     long = Sequences([np.random.default_rng(2).normal(size=[400, 3])])
     asked = []
-    decompose = room._decompose
-    monkeypatch.setattr(room, "_decompose", lambda rows, states, first, last, units: (
+    decompose = _delays._decompose
+    monkeypatch.setattr(_delays, "_decompose", lambda rows, states, first, last, units: (
         asked.append(last), decompose(rows, states, first, last, units))[1])
     fit_linear_autoencoder(long, 6, 1, discount=0.5)
     # 2^-52 is the rounding of a double, 2^-43 a little above that of a sum of 400.
@@ -129,7 +128,7 @@ def test_what_slices_lose_is_told_and_is_little_more(data):
 @pytest.mark.parametrize("num_units", [5, 19])
 def test_products_of_columns_do_as_well_as_factors_of_rows(data, monkeypatch, num_units):
     products = fit_linear_autoencoder(data, num_units, 2)
-    monkeypatch.setattr(room, "_SQUARES_ARE_KNOWN", np.inf)
+    monkeypatch.setattr(_delays, "_SQUARES_ARE_KNOWN", np.inf)
     factors = fit_linear_autoencoder(data, num_units, 2)
     for name in ("input_kernel", "recurrent_kernel", "singular_values"):
         np.testing.assert_allclose(
@@ -159,10 +158,10 @@ def test_products_of_all_delays_do_as_well_as_rows(
     long_data, monkeypatch, num_units, delays_at_once
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(room, "_from_rows", None)
+        patch.setattr(_delays, "_from_rows", None)
         products = fit_linear_autoencoder(long_data, num_units, delays_at_once, discount=0.5)
-    monkeypatch.setattr(room, "_from_products", None)
-    monkeypatch.setattr(room, "_MOST_COLUMNS", 0)
+    monkeypatch.setattr(_delays, "_from_products", None)
+    monkeypatch.setattr(_delays, "_MOST_COLUMNS", 0)
     rows = fit_linear_autoencoder(long_data, num_units, delays_at_once, discount=0.5)
     for name in ("input_kernel", "recurrent_kernel", "singular_values"):
         np.testing.assert_allclose(
@@ -172,8 +171,8 @@ def test_products_of_all_delays_do_as_well_as_rows(
 
 def test_rows_are_read_where_products_do_not_tell(long_data, monkeypatch):
     found = fit_linear_autoencoder(long_data, 40, discount=0.5)
-    monkeypatch.setattr(room, "_from_products", None)
-    monkeypatch.setattr(room, "_MOST_COLUMNS", 0)
+    monkeypatch.setattr(_delays, "_from_products", None)
+    monkeypatch.setattr(_delays, "_MOST_COLUMNS", 0)
     rows = fit_linear_autoencoder(long_data, 40, discount=0.5)
     np.testing.assert_array_equal(found.recurrent_kernel, rows.recurrent_kernel)
     assert found.singular_values[-1] < 1e-2 * found.singular_values[0]
@@ -181,7 +180,7 @@ def test_rows_are_read_where_products_do_not_tell(long_data, monkeypatch):
 
 def test_the_parts_of_rows_change_nothing(data, monkeypatch):
     whole = fit_linear_autoencoder(data, 6, 2)
-    monkeypatch.setattr(room, "_ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(_delays, "_ROWS_AT_ONCE", 3)
     parts = fit_linear_autoencoder(data, 6, 2)
     np.testing.assert_allclose(
         np.abs(parts.recurrent_kernel), np.abs(whole.recurrent_kernel), atol=1e-10)
