@@ -14,8 +14,9 @@ from rnnpt.pretraining.error import PlanError
 # stay in the cache.
 _ROWS_AT_ONCE = 2048
 # Squares of singular values come from products of columns to a rounding of the largest, sooner than
-# by factors of rows (benchmarks/linear_autoencoder.py). That will do where even the least that counts
-# is above this share of it: of a slice of rows the largest lost, of all products the least kept.
+# by factors of rows (benchmarks/linear_autoencoder.py). That will do where even the least that
+# counts is above this share of it: of a slice of rows the largest lost, of all products the least
+# kept.
 _SQUARES_ARE_KNOWN = 1e-4
 # All products of the columns of the data and their delays are held where there are no more of them,
 # 0.8 GB, and where the frames are so many times as many: fewer are sooner read slice by slice.
