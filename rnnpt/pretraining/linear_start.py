@@ -136,7 +136,8 @@ def fit_readout(
         The mean loss of a frame after it: nats, or half the squared error.
 
     Raises:
-        PlanError: if the head or the method is another one, or `penalty` is not positive.
+        PlanError: if the head or the method is another one, or `penalty` or `tolerance` is not
+            positive.
     """
     head, is_gaussian = model.head, isinstance(model.head, GaussianHead)
     if not isinstance(head, BernoulliHead) and not (is_gaussian and not head.learn_variance):
@@ -147,6 +148,9 @@ def fit_readout(
                         f"Received: method={method!r}. Pass 'least_squares'.")
     if not penalty > 0:
         raise PlanError(f"`penalty` must be positive. Received: penalty={penalty}. Pass 1e-4.")
+    if not tolerance > 0:
+        raise PlanError(
+            f"`tolerance` must be positive. Received: tolerance={tolerance}. Pass 1e-4.")
     states, frames = _states(model, sequences)
     if is_gaussian:
         kernel, bias = _least_squares(states, frames, penalty)

@@ -180,6 +180,8 @@ def test_bad_sizes_and_readouts_are_refused(data):
         fit_readout(model, data, "ridge")
     with pytest.raises(PlanError, match="penalty=0"):
         fit_readout(model, data, penalty=0)
+    with pytest.raises(PlanError, match="tolerance=-1"):
+        fit_readout(model, data, tolerance=-1)
     with pytest.raises(PlanError, match="least_squares with a GaussianHead"):
         fit_readout(started(data, heads.GaussianHead()), data)
     with pytest.raises(PlanError, match="Received: NADEHead"):
