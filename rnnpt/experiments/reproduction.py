@@ -246,10 +246,15 @@ def _figures(rows: Sequence[evaluation.Row]) -> dict[str, Any]:
 
 
 def _lines(row: Row, data: str, results: Sequence[dict[str, str]]) -> list[str]:
-    """The row of the Markdown table, once for each budget that it was run with."""
+    """The row of the Markdown table, once for each budget that it was run with.
+
+    None where the table has the row for other data sets only.
+    """
     likelihood, accuracy = row.published.get(data, (None, None))
     published = [_or_dash(likelihood), _or_dash(accuracy)]
     found = [each for each in results if each["data"] == data and each["row"] == row.name]
+    if not found and row.runs is not None and data not in {*row.runs, *row.published}:
+        return []
     if not found:
         return [_line([row.name, published[0], "not run", "", published[1], *[""] * 8])]
     lines = []

@@ -34,8 +34,6 @@ def train(
     """
     model = build_model(config.model, config.seed)
     train = splits.train
-    if config.fit.optimizer == "hessian_free":
-        train = train.cut(config.fit.segment_length)
     phases = [_fit_phase(config.fit, train)]
     sources = {"train": lambda: train}
     schedule = _schedule(config) if config.pretrain.epochs else None

@@ -18,7 +18,12 @@ import numpy as np
 from tqdm import tqdm
 
 from rnnpt.datasets import Sequences
-from rnnpt.optimizers import NonFiniteLossError, ReportingOptimizer, StopAtNonFiniteLoss
+from rnnpt.optimizers import (
+    CurvatureOptimizer,
+    NonFiniteLossError,
+    ReportingOptimizer,
+    StopAtNonFiniteLoss,
+)
 from rnnpt.pretraining._interrupt import Interrupt
 from rnnpt.pretraining.error import DivergenceError, PlanError, TrainingInterrupted, check_count
 from rnnpt.pretraining.part import PARTS, is_part, part_of
@@ -41,7 +46,8 @@ class Phase:
             the config, so each run of the phase begins with a fresh one. Every epoch is one `fit`:
             an optimizer that averages weights puts its average in at every epoch's end.
         batch_size: Rows of a batch (B).
-        segment_length: Most steps of truncated back-propagation (T).
+        segment_length: Most steps of truncated back-propagation (T). For an optimizer that takes a
+            curvature, which wants whole sequences, longer pieces are cut (`Sequences.cut`).
         patience: Epochs without a better validation log-likelihood after which the phase ends and
             its best weights come back; None trains all epochs and keeps the last weights.
         recipe: How its data are made, for the record; a run with another recipe is another run.
@@ -227,6 +233,8 @@ class _Run:
         state, cpu = self.state, time.process_time()
         sequences, data_seconds = _timed(lambda: self.sequences(phase.data))
         began = time.perf_counter()
+        if isinstance(part.optimizer, CurvatureOptimizer):
+            sequences = sequences.cut(phase.segment_length)
         seed = int(np.random.SeedSequence([self.seed, state.phase]).generate_state(1)[0])
         batches = sequences.segments(
             phase.segment_length, phase.batch_size, seed=seed, first_epoch=state.epoch)

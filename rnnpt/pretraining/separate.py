@@ -35,8 +35,7 @@ class SeparateParts(Schedule):
         frame_epochs: Passes over the frames.
         epochs: Passes of the recurrence over the pieces.
         frame_optimizer: Keras optimizer of the head, or its config.
-        optimizer: That of the recurrence; `optimizers.HessianFree` needs whole pieces, a
-            `segment_length` as long as the longest.
+        optimizer: That of the recurrence.
         frames_at_once: Of a batch.
         batch_size: Rows of a batch of pieces.
         segment_length: Most steps of truncated back-propagation.

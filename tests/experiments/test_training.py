@@ -77,10 +77,11 @@ def test_pretraining_may_train_the_parts_by_themselves(tmp_path):
         "frames", "recurrence", "recurrence", "fit", "fit"]
 
 
-def test_the_recurrence_by_itself_may_take_a_curvature(tmp_path):
+@pytest.mark.parametrize("segment_length", [7, 3])  # as long as the pieces, and shorter
+def test_the_recurrence_by_itself_may_take_a_curvature(tmp_path, segment_length):
     result = train(tmp_path, "rnn_rbm_chorales", [
-        *RBM, "pretrain.schedule=parts", "pretrain.frame_epochs=1", "pretrain.batch_size=5",
-        "pretrain.optimizer=hessian_free"])
+        *RBM, "pretrain.schedule=parts", "pretrain.frame_epochs=1", "pretrain.batch_size=15",
+        f"pretrain.segment_length={segment_length}", "pretrain.optimizer=hessian_free"])
     frames, first, second, *_ = result.history
     assert "damping" not in frames and second["damping"] > 0
     assert second["loss"] < first["loss"]

@@ -46,6 +46,18 @@ def test_plan_of_one_phase_gives_the_weights_of_keras_fit():
         np.testing.assert_array_equal(value, expected)
 
 
+def test_pieces_are_cut_for_an_optimizer_that_takes_a_curvature():
+    planned, fitted = models.RNN(num_hidden=5), models.RNN(num_hidden=5)
+    run(planned, [phase(epochs=1, optimizer=optimizers.HessianFree(), batch_size=50)])
+    cut = draw_pieces(0).cut(8)
+    assert len(draw_pieces(0)) < len(cut) < 50
+    seed = int(np.random.SeedSequence([0, 0]).generate_state(1)[0])
+    fitted.compile(optimizer=optimizers.HessianFree())
+    fitted.fit(cut.segments(8, 50, seed=seed), shuffle=False, verbose=0)
+    for value, expected in zip(planned.get_weights(), fitted.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
 def test_each_phase_begins_with_a_fresh_optimizer():
     model, momentum = models.RNN(num_hidden=5), keras.optimizers.SGD(0.1, momentum=0.9)
     run(model, [phase(name="one", optimizer=momentum), phase(name="two", optimizer=momentum)])
