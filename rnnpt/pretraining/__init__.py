@@ -6,7 +6,8 @@ from rnnpt.pretraining.input_start import start_inputs
 from rnnpt.pretraining.linear_autoencoder import FittedAutoencoder, fit_linear_autoencoder
 from rnnpt.pretraining.linear_start import fit_readout, initialize_recurrence, start_linearly
 from rnnpt.pretraining.part import part_of
-from rnnpt.pretraining.plan import Phase, PlanResult, run_plan
+from rnnpt.pretraining.phase import Phase
+from rnnpt.pretraining.plan import PlanResult, run_plan
 from rnnpt.pretraining.probe import Probe
 from rnnpt.pretraining.schedule import Schedule
 from rnnpt.pretraining.separate import SeparateParts

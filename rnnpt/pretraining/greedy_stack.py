@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from rnnpt.pretraining.error import check_count
-from rnnpt.pretraining.plan import Phase
+from rnnpt.pretraining.phase import Phase
 from rnnpt.pretraining.schedule import Schedule
 
 

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from rnnpt.datasets import Sequences
 from rnnpt.pretraining.error import PlanError, check_count
-from rnnpt.pretraining.plan import Phase
+from rnnpt.pretraining.phase import Phase
 from rnnpt.pretraining.schedule import Schedule
 from rnnpt.whole_file import written_beside
 

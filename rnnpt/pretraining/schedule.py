@@ -6,7 +6,8 @@ from pathlib import Path
 import keras
 
 from rnnpt.datasets import Sequences
-from rnnpt.pretraining.plan import Phase, PlanResult, run_plan
+from rnnpt.pretraining.phase import Phase
+from rnnpt.pretraining.plan import PlanResult, run_plan
 
 Source = Callable[[], Sequences]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnpt.datasets import Sequences
 from rnnpt.pretraining.error import check_count
-from rnnpt.pretraining.plan import Phase
+from rnnpt.pretraining.phase import Phase
 from rnnpt.pretraining.schedule import Schedule, Source
 
 
