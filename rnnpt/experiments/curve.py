@@ -8,6 +8,7 @@ Imports no TensorFlow.
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rnnpt.experiments.result_table import ResultTable
@@ -16,6 +17,9 @@ from rnnpt.experiments.setting import ConfigError
 
 KEY = ("data", "row", "seed", "budget", "phase", "epoch")
 COLUMNS = (*KEY, "seconds", "cpu_seconds", "val_log_likelihood", "val_accuracy")
+
+#: Of the time that a run is compared over, and what a column is called.
+_SHARES = {0.25: "until a quarter of the time", 0.5: "a half", 0.75: "three quarters", 1.0: "all"}
 
 Point = Mapping[str, str]
 
@@ -115,11 +119,15 @@ def best(points: Sequence[Point], figure: str) -> Point:
     return max(points, key=lambda point: float(point[figure]))
 
 
-def to_markdown(curves: Mapping[str, Sequence[Point]]) -> list[str]:
-    """Says of each run when it was best.
+def to_markdown(
+    curves: Mapping[str, Sequence[Point]], against: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
+    """Says of each run when it was best, and how far it was after equal times.
 
     Args:
         curves: The runs on a data set.
+        against: By row, the one whose processor's time the others' points are cut at, of the same
+            budget and seed; a row that is not named is told over its own.
 
     Returns:
         The lines of a Markdown table.
@@ -128,17 +136,29 @@ def to_markdown(curves: Mapping[str, Sequence[Point]]) -> list[str]:
     is_accuracy = figure == "val_accuracy"
     columns = "highest valid ACC | valid LL then" if is_accuracy else "highest valid LL"
     lines = [f"| | {columns} | in epoch | after seconds | of the processor | all seconds "
-             "| of the processor |",
-             f"|---|{'---:|' * (1 + is_accuracy)}---|---:|---:|---:|---:|"]
+             f"| of the processor | {' | '.join(_SHARES.values())} |",
+             f"|---|{'---:|' * (1 + is_accuracy)}---|---:|---:|---:|---:|{'---:|' * len(_SHARES)}"]
     for name, points in curves.items():
         top = best(points, figure)
         accuracy = f"{float(top['val_accuracy']):.2f} | " if is_accuracy else ""
+        reference = against.get(top["row"], top["row"])
+        times = [float(point["cpu_seconds"])
+                 for point in curves.get(_name({**top, "row": reference}), ())]
         lines.append(
             f"| {name} | {accuracy}{float(top['val_log_likelihood']):.3f} | "
             f"{top['epoch']} of {top['phase']} | "
             + " | ".join(f"{float(point[name]):.0f}" for point in (top, points[-1])
-                         for name in ("seconds", "cpu_seconds")) + " |")
+                         for name in ("seconds", "cpu_seconds"))
+            + "".join(f" | {_until(points, figure, share * max(times, default=0.0))}"
+                      for share in _SHARES) + " |")
     return lines
+
+
+def _until(points: Sequence[Point], figure: str, seconds: float) -> str:
+    """The highest figure until so many seconds of the processor, if there is one."""
+    early = [point for point in points if float(point["cpu_seconds"]) <= seconds]
+    digits = 2 if figure == "val_accuracy" else 3
+    return f"{float(best(early, figure)[figure]):.{digits}f}" if early else "-"
 
 
 def _name(row: Point) -> str:

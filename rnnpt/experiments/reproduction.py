@@ -137,7 +137,7 @@ def write_markdown(table: Table, results: ResultTable) -> Path:
         for row in table.rows:
             lines += _lines(row, name, results.rows)
         if name in runs:
-            lines += ["", *curve.to_markdown(runs[name]), "",
+            lines += ["", *curve.to_markdown(runs[name], table.against), "",
                       f"![Validation over time]({curves.stem}_{name}.png)"]
     path = results.path.with_suffix(".md")
     write_bytes(path, ("\n".join(lines) + "\n").encode())

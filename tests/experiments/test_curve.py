@@ -72,7 +72,8 @@ def test_every_epoch_is_kept_and_told_by_its_log_likelihood_where_that_is_asked(
         ("fit", "1", "49.2", "30.0", "-8.0000", ""), ("fit", "2", "69.2", "38.5", "-8.1250", "")]
     assert curve.to_markdown(runs)[0].startswith("| | highest valid LL | in epoch |")
     assert curve.to_markdown(runs)[2:] == [
-        "| RNN, HMM, budget 0.5 | -8.000 | 1 of fit | 49 | 30 | 69 | 38 |"]
+        "| RNN, HMM, budget 0.5 | -8.000 | 1 of fit | 49 | 30 | 69 | 38 | - | -9.250 | -9.000 "
+        "| -8.000 |"]
     assert picture.draw_curves(path, tmp_path)[0].is_file()
 
 
@@ -80,7 +81,23 @@ def test_the_highest_point_is_told_with_its_time(run_dir, tmp_path):
     path = tmp_path / "toys_curves.csv"
     curve.keep(path, run_dir, **RUN)
     assert curve.to_markdown(curve.read(path)["toy"])[2:] == [
-        "| RNN, HMM, budget 0.5 | 41.00 | -8.000 | 1 of fit | 45 | 27 | 65 | 36 |"]
+        "| RNN, HMM, budget 0.5 | 41.00 | -8.000 | 1 of fit | 45 | 27 | 65 | 36 | - | - | 21.50 "
+        "| 41.00 |"]
+
+
+def test_a_run_is_told_over_the_time_of_another_of_its_budget_and_seed(run_dir, tmp_path):
+    path = tmp_path / "toys_curves.csv"
+    for other in ({}, {"seed": 1}, {"row": "RNN"}):
+        curve.keep(path, run_dir, **RUN | other)
+    runs = curve.read(path)["toy"]
+    del runs["RNN, budget 0.5"][1:]
+    first, second, third = curve.to_markdown(runs, {"RNN, HMM": "RNN"})[2:]
+    assert first.startswith("| RNN, HMM, budget 0.5 |")
+    assert first.endswith(" | 65 | 36 | - | - | - | 21.50 |")
+    assert second.startswith("| RNN, HMM, budget 0.5, seed 1 |")
+    assert second.endswith(" | - | - | - | - |")
+    assert third.startswith("| RNN, budget 0.5 |")
+    assert third.endswith(" | 25 | 18 | - | - | - | 21.50 |")
 
 
 def test_each_data_set_has_its_picture(run_dir, tmp_path):

@@ -53,6 +53,7 @@ def test_every_run_of_every_table_is_a_config_that_takes_its_settings():
     for table in TABLES.values():
         for row in table.rows:
             assert row.runs is not None or row.name in BASELINES
+            assert row.against is None or row.against in {each.name for each in table.rows}
             for data, run in (row.runs or {}).items():
                 config = override(named(run.config), list(run.settings))
                 assert config.data == data, (table.title, row.name)
