@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rnnpt.experiments.result_table import ResultTable
+from rnnpt.experiments.result_table import ResultTable, markdown_line
 from rnnpt.experiments.run_folder import LOG
 from rnnpt.experiments.setting import ConfigError
 
@@ -134,23 +134,22 @@ def to_markdown(
     """
     figure = figure_of(curves)
     is_accuracy = figure == "val_accuracy"
-    columns = "highest valid ACC | valid LL then" if is_accuracy else "highest valid LL"
-    lines = [f"| | {columns} | in epoch | after seconds | of the processor | all seconds "
-             f"| of the processor | {' | '.join(_SHARES.values())} |",
-             f"|---|{'---:|' * (1 + is_accuracy)}---|---:|---:|---:|---:|{'---:|' * len(_SHARES)}"]
+    figures = ["highest valid ACC", "valid LL then"] if is_accuracy else ["highest valid LL"]
+    columns = [*figures, "in epoch", "after seconds", "of the processor", "all seconds",
+               "of the processor", *_SHARES.values()]
+    align = ["---", *["---:"] * len(figures), "---", *["---:"] * (4 + len(_SHARES))]
+    lines = ["| " + markdown_line(columns), f"|{'|'.join(align)}|"]
     for name, points in curves.items():
         top = best(points, figure)
-        accuracy = f"{float(top['val_accuracy']):.2f} | " if is_accuracy else ""
-        reference = against.get(top["row"], top["row"])
-        times = [float(point["cpu_seconds"])
-                 for point in curves.get(_name({**top, "row": reference}), ())]
-        lines.append(
-            f"| {name} | {accuracy}{float(top['val_log_likelihood']):.3f} | "
-            f"{top['epoch']} of {top['phase']} | "
-            + " | ".join(f"{float(point[name]):.0f}" for point in (top, points[-1])
-                         for name in ("seconds", "cpu_seconds"))
-            + "".join(f" | {_until(points, figure, share * max(times, default=0.0))}"
-                      for share in _SHARES) + " |")
+        reference = curves.get(_name({**top, "row": against.get(top["row"], top["row"])}))
+        time = float(reference[-1]["cpu_seconds"]) if reference else 0.0
+        accuracy = [f"{float(top['val_accuracy']):.2f}"] if is_accuracy else []
+        lines.append(markdown_line([
+            name, *accuracy, f"{float(top['val_log_likelihood']):.3f}",
+            f"{top['epoch']} of {top['phase']}",
+            *(f"{float(point[clock]):.0f}" for point in (top, points[-1])
+              for clock in ("seconds", "cpu_seconds")),
+            *(_until(points, figure, share * time) for share in _SHARES)]))
     return lines
 
 

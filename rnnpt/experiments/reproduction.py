@@ -11,7 +11,7 @@ from rnnpt import __version__, datasets
 from rnnpt.experiments import curve, evaluation, run_folder, training
 from rnnpt.experiments.config import EvaluationConfig, ExperimentConfig, named
 from rnnpt.experiments.published import BASELINES, Row, Table
-from rnnpt.experiments.result_table import ResultTable, this_command, this_machine
+from rnnpt.experiments.result_table import ResultTable, markdown_line, this_command, this_machine
 from rnnpt.experiments.setting import ConfigError, override
 from rnnpt.pretraining import PlanResult, load_hmm
 from rnnpt.whole_file import write_bytes
@@ -256,7 +256,7 @@ def _lines(row: Row, data: str, results: Sequence[dict[str, str]]) -> list[str]:
     if not found and row.runs is not None and data not in {*row.runs, *row.published}:
         return []
     if not found:
-        return [_line([row.name, published[0], "not run", "", published[1], *[""] * 8])]
+        return [markdown_line([row.name, published[0], "not run", "", published[1], *[""] * 8])]
     lines = []
     for budget in sorted({float(each["budget"]) for each in found}, reverse=True):
         group = [each for each in found if float(each["budget"]) == budget]
@@ -264,7 +264,7 @@ def _lines(row: Row, data: str, results: Sequence[dict[str, str]]) -> list[str]:
             ("log_likelihood", 3), ("standard_error", 4), ("accuracy", 2),
             ("accuracy_independent", 2), ("micro_accuracy", 2), ("val_log_likelihood", 3),
             ("parameters", 0))}
-        lines.append(_line([
+        lines.append(markdown_line([
             row.name, published[0], own["log_likelihood"], own["standard_error"], published[1],
             *list(own.values())[2:], _mean_seconds([each["seconds_by_phase"] for each in group]),
             str(len(group)), f"{budget:g}"]))
@@ -289,10 +289,6 @@ def _mean(values: Sequence[str], digits: int) -> str:
 
 def _or_dash(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _slug(name: str) -> str:

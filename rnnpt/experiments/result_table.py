@@ -159,3 +159,15 @@ def this_machine() -> str:
                 name = line.partition(":")[2].strip()
                 break
     return f"{name}, {os.cpu_count()} cores"
+
+
+def markdown_line(cells: Sequence[str]) -> str:
+    """A row of a Markdown table.
+
+    Args:
+        cells: Its texts.
+
+    Returns:
+        The line.
+    """
+    return f"| {' | '.join(cells)} |"
