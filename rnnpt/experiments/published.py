@@ -67,7 +67,7 @@ class Table:
 
     @property
     def against(self) -> dict[str, str]:
-        """By row, the one over whose time its curve is told; rows told over their own lack."""
+        """By row, the one over whose time its curve is told; without rows told over their own."""
         return {row.name: row.against for row in self.rows if row.against is not None}
 
 
