@@ -17,11 +17,14 @@ class RNNConfig:
     Args:
         num_hidden: Recurrent units.
         activation: Their non-linearity.
+        spectral_radius: Of a sparse recurrent kernel at the start, beside a sparse input kernel;
+            none starts with an orthogonal one.
         dropout: Share of the recurrent outputs hidden in training.
     """
 
     num_hidden: int = 200
     activation: Activation = "tanh"
+    spectral_radius: float | None = None
     dropout: float = 0.0
 
 

@@ -3,6 +3,7 @@
 import keras
 
 from rnnpt.cells import SimpleCell
+from rnnpt.initializers import Sparse, SpectralRadius
 from rnnpt.models._training import SequenceTraining
 from rnnpt.models.sequence import SequenceModel
 
@@ -25,17 +26,29 @@ class NamedModel(SequenceModel):
         return {**SequenceTraining.get_config(self), **self._config}
 
 
-def simple_cell(units: int, activation: str, seed: int) -> SimpleCell:
+#: Of the sparse connections from the input (Sutskever 2013, section 7.4.1, memorization).
+_INPUT_SCALE = 0.3
+
+
+def simple_cell(
+    units: int, activation: str, seed: int, spectral_radius: float | None = None
+) -> SimpleCell:
     """A simple cell that a seed tells whole.
 
     Args:
         units: H.
         activation: of the units.
         seed: of the kernels; the one after it is used too.
+        spectral_radius: of a sparse recurrent kernel, beside a sparse input kernel; where None, the
+            recurrent kernel is orthogonal and the input kernel Glorot and Bengio's.
 
     Returns:
         The cell, not built yet.
     """
+    kernel: keras.initializers.Initializer = keras.initializers.GlorotUniform(seed=seed)
+    recurrent: keras.initializers.Initializer = keras.initializers.Orthogonal(seed=seed + 1)
+    if spectral_radius is not None:
+        kernel = Sparse(scale=_INPUT_SCALE, seed=seed, or_all=True)
+        recurrent = SpectralRadius(spectral_radius, seed=seed + 1, or_all=True)
     return SimpleCell(
-        units, activation, kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
-        recurrent_kernel_initializer=keras.initializers.Orthogonal(seed=seed + 1))
+        units, activation, kernel_initializer=kernel, recurrent_kernel_initializer=recurrent)

@@ -89,6 +89,25 @@ def test_the_seed_sets_the_initial_weights(make):
     assert not np.array_equal(built[0], built[2])
 
 
+def test_a_sparse_start_has_its_spectral_radius_and_its_connections():
+    model = models.RNN(40, spectral_radius=1.2)
+    model.build_for(88)
+    kernel, recurrent = (each.numpy() for each in (model.cell.kernel, model.cell.recurrent_kernel))
+    assert abs(abs(np.linalg.eigvals(recurrent)).max() - 1.2) < 1e-5
+    for each in (kernel, recurrent):
+        np.testing.assert_array_equal(np.count_nonzero(each, axis=0), 15)
+    # 600 draws: five standard errors of a standard deviation.
+    assert abs(kernel[kernel != 0].std() / 0.3 - 1) < 5 / np.sqrt(2 * 600)
+    again = models.RNN.from_config(model.get_config())
+    again.build_for(88)
+    np.testing.assert_array_equal(again.cell.recurrent_kernel, recurrent)
+
+
+def test_a_negative_spectral_radius_is_refused():
+    with pytest.raises(ValueError, match="radius must be .*got -1"):
+        models.RNN(4, spectral_radius=-1)
+
+
 @pytest.mark.parametrize("make, name, message", [
     (models.RNN, "num_hidden", "units must be .*got 0"),
     (models.RNNRBM, "num_hidden", "num_hidden must be .*got 0"),
