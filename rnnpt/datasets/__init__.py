@@ -22,7 +22,8 @@ from rnnpt.datasets.midi_file import midi_folder
 from rnnpt.datasets.pianoroll import pianorolls
 from rnnpt.datasets.problem import Problem, ProblemBatch
 from rnnpt.datasets.registry import get, names
-from rnnpt.datasets.sequence import Sequences, Splits
+from rnnpt.datasets.sequence import Sequences
+from rnnpt.datasets.splits import Splits
 from rnnpt.datasets.timed_roll import timed_chorales, timed_midi_folder
 
 __all__ = [

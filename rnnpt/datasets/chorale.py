@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from rnnpt.datasets._cache import cache_folder
-from rnnpt.datasets.sequence import Sequences, Splits
+from rnnpt.datasets.sequence import Sequences
+from rnnpt.datasets.splits import Splits
 from rnnpt.music.note_sequence import musicxml_to_pianoroll
 from rnnpt.music.pianoroll_midi import MusicError
 from rnnpt.music.transposition import semitones_to_c, transpose

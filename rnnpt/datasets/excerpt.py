@@ -2,7 +2,8 @@
 import numpy as np
 
 from rnnpt.datasets._draw import check_integer
-from rnnpt.datasets.sequence import Batch, Sequences, Splits
+from rnnpt.datasets.sequence import Batch, Sequences
+from rnnpt.datasets.splits import Splits
 from rnnpt.datasets.stream import Stream, as_batch
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnpt.datasets.sequence import Sequences, Splits
+from rnnpt.datasets.sequence import Sequences
+from rnnpt.datasets.splits import Splits
 from rnnpt.music.pianoroll_midi import MusicError, midi_to_pianoroll
 
 SUFFIXES = (".mid", ".midi")

@@ -11,7 +11,8 @@ import scipy.io
 
 from rnnpt.datasets._cache import cache_folder
 from rnnpt.datasets._pickle import load_pitch_lists
-from rnnpt.datasets.sequence import Sequences, Splits
+from rnnpt.datasets.sequence import Sequences
+from rnnpt.datasets.splits import Splits
 from rnnpt.music.pianoroll_midi import LOWEST_PITCH, NUM_KEYS
 from rnnpt.whole_file import write_bytes
 

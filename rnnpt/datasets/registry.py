@@ -5,7 +5,7 @@ from collections.abc import Callable
 from rnnpt.datasets.chorale import chorales
 from rnnpt.datasets.midi_file import midi_folder
 from rnnpt.datasets.pianoroll import ALIASES, pianorolls
-from rnnpt.datasets.sequence import Splits
+from rnnpt.datasets.splits import Splits
 
 _FOLDER = "midi_folder:"
 _DESCRIPTIONS = {

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from rnnpt.datasets.chorale import STEPS, chorales
 from rnnpt.datasets.midi_file import FRACTIONS, read_folder
-from rnnpt.datasets.sequence import Sequences, Splits
+from rnnpt.datasets.sequence import Sequences
+from rnnpt.datasets.splits import Splits
 from rnnpt.music.pianoroll_midi import PianoRoll, onsets_of
 from rnnpt.music.timed_roll import SECONDS_PER_STEP, midi_to_timed_roll, timed_roll_of
 

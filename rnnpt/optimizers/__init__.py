@@ -23,13 +23,8 @@ from rnnpt.optimizers.nesterov_1983 import (
     nesterov_1983_update,
     next_coefficient,
 )
-from rnnpt.optimizers.objective import (
-    CurvedObjective,
-    Linearized,
-    Objective,
-    ObjectiveOptimizer,
-    SummedObjective,
-)
+from rnnpt.optimizers.objective import CurvedObjective, Linearized, Objective, SummedObjective
+from rnnpt.optimizers.objective_optimizer import ObjectiveOptimizer
 from rnnpt.optimizers.output_objective import OutputObjective
 from rnnpt.optimizers.reporting_optimizer import ReportingOptimizer
 from rnnpt.optimizers.second_order import SecondOrderModel

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from rnnpt import numerics
 from rnnpt.optimizers._line_search import infinite_if_unknown
-from rnnpt.optimizers.objective import Objective, ObjectiveOptimizer
+from rnnpt.optimizers.objective import Objective
+from rnnpt.optimizers.objective_optimizer import ObjectiveOptimizer
 
 Values = list[tf.Tensor]
 

@@ -11,10 +11,10 @@ from rnnpt.optimizers.objective import (
     CurvedObjective,
     Linearized,
     Objective,
-    ObjectiveOptimizer,
     SummedObjective,
     Tensors,
 )
+from rnnpt.optimizers.objective_optimizer import ObjectiveOptimizer
 
 Value = TypeVar("Value")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import keras
 import tensorflow as tf
 
-from rnnpt.optimizers.objective import ObjectiveOptimizer
+from rnnpt.optimizers.objective_optimizer import ObjectiveOptimizer
 
 
 class ReportingOptimizer(ObjectiveOptimizer):

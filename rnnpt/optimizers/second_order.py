@@ -9,7 +9,8 @@ from rnnpt.optimizers._hidden_units import Hidden, recorded_units, recurrent_lay
 from rnnpt.optimizers._matching_loss import MatchingLoss
 from rnnpt.optimizers.curvature_training import CurvatureTraining
 from rnnpt.optimizers.graph_error import plain_errors
-from rnnpt.optimizers.objective import Objective, ObjectiveOptimizer
+from rnnpt.optimizers.objective import Objective
+from rnnpt.optimizers.objective_optimizer import ObjectiveOptimizer
 from rnnpt.optimizers.output_objective import OutputObjective
 from rnnpt.optimizers.reporting_optimizer import ReportingOptimizer
 
