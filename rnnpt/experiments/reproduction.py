@@ -10,9 +10,9 @@ import numpy as np
 from rnnpt import __version__, datasets
 from rnnpt.experiments import curve, evaluation, run_folder, training
 from rnnpt.experiments.config import EvaluationConfig, ExperimentConfig, named
-from rnnpt.experiments.published import BASELINES, Row, Table
 from rnnpt.experiments.result_table import ResultTable, markdown_line, this_command, this_machine
 from rnnpt.experiments.setting import ConfigError, override
+from rnnpt.experiments.table import BASELINES, Row, Table
 from rnnpt.pretraining import PlanResult, load_hmm
 from rnnpt.whole_file import write_bytes
 

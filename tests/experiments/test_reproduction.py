@@ -9,8 +9,9 @@ import pytest
 from rnnpt import cli, datasets
 from rnnpt.experiments import published, reproduction, run_folder
 from rnnpt.experiments.config import CONFIGS, named
-from rnnpt.experiments.published import BASELINES, TABLES, Row, Run, Table
+from rnnpt.experiments.published import TABLES
 from rnnpt.experiments.setting import ConfigError, override
+from rnnpt.experiments.table import BASELINES, Row, Run, Table
 from rnnpt.models import n_gram
 from rnnpt.pretraining import PlanResult
 
