@@ -7,6 +7,9 @@ from rnnpt.initializers import Sparse, SpectralRadius
 from rnnpt.models._training import SequenceTraining
 from rnnpt.models.sequence import SequenceModel
 
+#: Of the sparse connections from the input (Sutskever 2013, section 7.4.1, memorization).
+_INPUT_SCALE = 0.3
+
 
 class NamedModel(SequenceModel):
     """A choice of cell and head that a few settings tell whole.
@@ -24,10 +27,6 @@ class NamedModel(SequenceModel):
             A JSON-ready dictionary.
         """
         return {**SequenceTraining.get_config(self), **self._config}
-
-
-#: Of the sparse connections from the input (Sutskever 2013, section 7.4.1, memorization).
-_INPUT_SCALE = 0.3
 
 
 def simple_cell(
