@@ -63,6 +63,8 @@ class PhaseConfig:
         momentum: For "sgd" only.
         weight_decay: What every update takes off each weight, as a share of the learning rate
             (Loshchilov and Hutter's decoupled decay).
+        kernel_l2: Of a penalty on the kernels: half the sum of their squares, times this, is added
+            to the loss, of a frame, or for "hessian_free" of a sequence.
         clip_norm: The gradient of all weights together is cut to this norm.
         batch_size: Rows of a batch.
         segment_length: Steps of truncated back-propagation through time.
@@ -79,6 +81,7 @@ class PhaseConfig:
     learning_rate: float = 0.001
     momentum: float = 0.9
     weight_decay: float = 0.0
+    kernel_l2: float = 0.0
     clip_norm: float = 15.0
     batch_size: int = 16
     segment_length: int = 100

@@ -38,8 +38,9 @@ def train(
     sources = {"train": lambda: train}
     schedule = _schedule(config) if config.pretrain.epochs else None
     if schedule is not None:
-        patience = config.pretrain.patience
-        first = [dataclasses.replace(phase, patience=patience) for phase in schedule.phases()]
+        before = config.pretrain
+        first = [dataclasses.replace(phase, patience=before.patience, kernel_l2=before.kernel_l2)
+                 for phase in schedule.phases()]
         phases = [*first, *phases]
         sources |= schedule.sources(train, run_dir)
     return pretraining.run_plan(
@@ -96,6 +97,7 @@ def _fit_phase(config: FitConfig, train: datasets.Sequences) -> pretraining.Phas
         config.batch_size,
         config.segment_length,
         config.patience,
+        kernel_l2=config.kernel_l2,
     )
 
 

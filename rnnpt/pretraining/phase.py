@@ -1,6 +1,7 @@
 """One stretch of training, as data."""
 import copy
 import dataclasses
+import math
 from typing import Any
 
 import keras
@@ -26,12 +27,15 @@ class Phase:
         patience: Epochs without a better validation log-likelihood after which the phase ends and
             its best weights come back; None trains all epochs and keeps the last weights.
         recipe: How its data are made, for the record; a run with another recipe is another run.
+        kernel_l2: Of a penalty on the kernels of what is trained: half the sum of their squares,
+            times this, is added to the loss, which is of a sequence for an optimizer that takes a
+            curvature and of a frame for others.
         part: What is trained: "model", or "frames", "recurrence" or "layer_1" and so on of it (see
             `part_of`).
 
     Raises:
-        PlanError: If a count is less than 1, `optimizer` is no Keras optimizer, or there is no such
-            part.
+        PlanError: If a count is less than 1, `kernel_l2` no number from 0 on, `optimizer` no Keras
+            optimizer, or there is no such part.
 
     Example:
         >>> import keras
@@ -48,6 +52,7 @@ class Phase:
     segment_length: int = 100
     patience: int | None = None
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
+    kernel_l2: float = 0.0
     part: str = "model"
 
     def __post_init__(self) -> None:
@@ -58,6 +63,9 @@ class Phase:
             check_count(name, getattr(self, name))
         if self.patience is not None:
             check_count("patience", self.patience)
+        if not 0 <= self.kernel_l2 < math.inf:
+            raise PlanError("`kernel_l2` must be a number from 0 on. Received: "
+                            f"kernel_l2={self.kernel_l2}. Pass 0 for no penalty.")
         if isinstance(self.optimizer, keras.optimizers.Optimizer):
             object.__setattr__(self, "optimizer", keras.optimizers.serialize(self.optimizer))
         elif not isinstance(self.optimizer, dict) or "class_name" not in self.optimizer:

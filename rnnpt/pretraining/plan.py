@@ -24,6 +24,7 @@ from rnnpt.optimizers import (
     StopAtNonFiniteLoss,
 )
 from rnnpt.pretraining._interrupt import Interrupt
+from rnnpt.pretraining._penalty import penalty_on_kernels
 from rnnpt.pretraining.error import DivergenceError, PlanError, TrainingInterrupted
 from rnnpt.pretraining.part import part_of
 from rnnpt.pretraining.phase import Phase
@@ -142,7 +143,8 @@ class _Run:
     def train(self, phase: Phase) -> None:
         """Carry out what is left of a phase."""
         if not self._is_over(phase):
-            with part_of(self.model, phase.part) as (part, put_back):
+            with part_of(self.model, phase.part) as (part, put_back), \
+                    penalty_on_kernels(part, phase.kernel_l2):
                 part.compile(optimizer=phase.new_optimizer())
                 part.optimizer.build(part.trainable_variables)
                 if self.state.optimizer:

@@ -1,6 +1,7 @@
 """Training in a run folder: its files, its seed, its resuming, and the model back from it."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -75,6 +76,12 @@ def test_pretraining_may_train_the_parts_by_themselves(tmp_path):
         *RBM, "pretrain.schedule=parts", "pretrain.frame_epochs=1"])
     assert [row["phase"] for row in result.history] == [
         "frames", "recurrence", "recurrence", "fit", "fit"]
+
+
+def test_each_phase_has_its_penalty_on_kernels(tmp_path):
+    train(tmp_path, "rnn_rbm_chorales", [*RBM, "fit.kernel_l2=0.5", "pretrain.kernel_l2=0.25"])
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    assert [phase["kernel_l2"] for phase in plan["phases"]] == [0.25, 0.5]
 
 
 @pytest.mark.parametrize("segment_length", [7, 3])  # as long as the pieces, and shorter

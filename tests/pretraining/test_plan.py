@@ -58,6 +58,51 @@ def test_pieces_are_cut_for_an_optimizer_that_takes_a_curvature():
         np.testing.assert_array_equal(value, expected)
 
 
+def test_a_penalty_adds_itself_to_the_gradient_of_kernels_and_to_no_other():
+    changed, rate = [], 0.5
+    for kernel_l2 in (0.0, 0.25):
+        model = models.RNN(num_hidden=5, seed=3)
+        model.build_for(6)
+        first = [np.array(variable) for variable in model.trainable_variables]
+        # All pieces in one batch, one update.
+        run(model, [phase(epochs=1, optimizer=keras.optimizers.SGD(rate), batch_size=12,
+                          segment_length=20, kernel_l2=kernel_l2)])
+        changed.append([
+            np.array(each) - old for each, old in zip(model.trainable_variables, first)])
+        assert all(variable.regularizer is None for variable in model.trainable_variables)
+    for free, held, old in zip(*changed, first):
+        pull = rate * 0.25 * old if old.ndim == 2 else 0
+        np.testing.assert_allclose(held, free - pull, atol=1e-6)
+
+
+def test_a_penalty_is_of_a_sequence_for_an_optimizer_that_takes_a_curvature():
+    # So large that the least of the objective has next to no kernels.
+    model, bound = models.RNN(num_hidden=5, seed=3), models.RNN(num_hidden=5, seed=3)
+    for each, kernel_l2 in ((model, 0.0), (bound, 1e3)):
+        run(each, [phase(epochs=5, optimizer=optimizers.HessianFree(), batch_size=12,
+                         segment_length=20, kernel_l2=kernel_l2)])
+    free, held = ([np.square(each).sum() for each in one.trainable_variables
+                   if len(each.shape) == 2] for one in (model, bound))
+    assert max(held) < 1e-3 * min(free)
+    # Its biases still tell how often each key sounds.
+    rate = np.concatenate(draw_pieces(0).sequences).mean(axis=0)
+    np.testing.assert_allclose(1 / (1 + np.exp(-bound.readout.bias)), rate, atol=0.02)
+
+
+def test_kernels_get_their_own_regularizers_back():
+    model = models.RNN(num_hidden=5)
+    model.build_for(6)
+    own = model.cell.kernel.regularizer = keras.regularizers.L1(0.1)
+    run(model, [phase(epochs=1, kernel_l2=0.5)])
+    assert model.cell.kernel.regularizer is own
+
+
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf")])
+def test_phase_refuses_a_penalty_that_is_none(value):
+    with pytest.raises(PlanError, match=f"`kernel_l2`.*kernel_l2={value}"):
+        phase(kernel_l2=value)
+
+
 def test_each_phase_begins_with_a_fresh_optimizer():
     model, momentum = models.RNN(num_hidden=5), keras.optimizers.SGD(0.1, momentum=0.9)
     run(model, [phase(name="one", optimizer=momentum), phase(name="two", optimizer=momentum)])
