@@ -78,7 +78,7 @@ _NADE_BY_HF = (
           "model.num_hidden=30", *_JSB_BY_HF, "model.num_recurrent=30")
     | _with(_only(_NADE, "piano_midi"),
             "model.num_hidden=50", *_PIANO_BY_HF, _DAMPED, "model.num_recurrent=50",
-            "fit.kernel_l2=0.03")
+            "fit.kernel_l2=0.01")
     | _with(_only(_NADE, "nottingham"),
             "model.num_hidden=50", *_NOTTINGHAM_BY_HF, _DAMPED, "model.num_recurrent=50"))
 # As long as in the paper: 100 epochs before 200, of the RNN alone 400 before 800. It compares
