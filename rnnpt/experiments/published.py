@@ -59,7 +59,8 @@ _BY_NAG = (
 _SPARSE_NAG = _with(_only(_RANDOM, "jsb_chorales"), *_BY_NAG, "model.spectral_radius=0.9")
 _HMM_NAG = _with(_SPARSE_NAG, "pretrain.epochs=20", "pretrain.optimizer=sgd",
                  "pretrain.momentum=0.98", "pretrain.learning_rate=0.1")
-# One batch of all pieces, of which JSB has 229 in training, each whole. They overfit: few units, or a penalty.
+# One batch of all pieces, of which JSB has 229 in training, each whole. They overfit: few units, or
+# a penalty.
 _JSB_BY_HF = (
     "model.dropout=0", "fit.optimizer=hessian_free", "fit.batch_size=229",
     "fit.segment_length=200", "fit.epochs=40", "fit.patience=3")
