@@ -26,7 +26,7 @@ class RNN(NamedModel):
         **kwargs: of `SequenceModel`, such as `dropout`.
 
     Raises:
-        ValueError: if `spectral_radius` is negative.
+        ValueError: if `spectral_radius` is no number from 0 on.
 
     Example:
         >>> model = RNN(num_hidden=8)

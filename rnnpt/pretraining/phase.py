@@ -27,11 +27,11 @@ class Phase:
         patience: Epochs without a better validation log-likelihood after which the phase ends and
             its best weights come back; None trains all epochs and keeps the last weights.
         recipe: How its data are made, for the record; a run with another recipe is another run.
+        part: What is trained: "model", or "frames", "recurrence" or "layer_1" and so on of it (see
+            `part_of`).
         kernel_l2: Of a penalty on the kernels of what is trained: half the sum of their squares,
             times this, is added to the loss, which is of a sequence for an optimizer that takes a
             curvature and of a frame for others.
-        part: What is trained: "model", or "frames", "recurrence" or "layer_1" and so on of it (see
-            `part_of`).
 
     Raises:
         PlanError: If a count is less than 1, `kernel_l2` no number from 0 on, `optimizer` no Keras
@@ -52,8 +52,8 @@ class Phase:
     segment_length: int = 100
     patience: int | None = None
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
-    kernel_l2: float = 0.0
     part: str = "model"
+    kernel_l2: float = 0.0
 
     def __post_init__(self) -> None:
         if not is_part(self.part):

@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from rnnpt import models, optimizers
 from rnnpt.optimizers import _hessian_free_update
 from rnnpt.pretraining import DivergenceError, Phase, PlanError, RunFolderError, run_plan
+from rnnpt.pretraining._penalty import penalty_on_kernels
 from tests.pretraining.small_plan import draw_pieces
 
 ADAM = {"class_name": "Adam", "config": {"learning_rate": 0.01}}
@@ -76,7 +77,22 @@ def test_a_penalty_adds_itself_to_the_gradient_of_kernels_and_to_no_other():
 
 
 def test_a_penalty_is_of_a_sequence_for_an_optimizer_that_takes_a_curvature():
-    # So large that the least of the objective has next to no kernels.
+    model, pieces = models.RNN(num_hidden=5, seed=3), draw_pieces(0)
+    model.build_for(6)
+    model.compile(optimizer=optimizers.HessianFree())
+    batch = next(iter(pieces.pieces(len(pieces))))
+    batch["starts"] = np.ones(len(pieces), bool)
+    # Of a sequence: summed over its frames.
+    alone = -np.mean(model.log_prob(batch["frames"], batch["mask"]))
+    squares = sum(np.square(each).sum() for each in model.trainable_variables
+                  if len(each.shape) == 2)
+    for kernel_l2 in (0.0, 3.0):
+        with penalty_on_kernels(model, kernel_l2):
+            value = float(model.curved_objective(batch).value())
+        np.testing.assert_allclose(value, alone + kernel_l2 / 2 * squares, rtol=1e-5)
+
+
+def test_a_large_penalty_leaves_the_biases_to_an_optimizer_that_takes_a_curvature():
     model, bound = models.RNN(num_hidden=5, seed=3), models.RNN(num_hidden=5, seed=3)
     for each, kernel_l2 in ((model, 0.0), (bound, 1e3)):
         run(each, [phase(epochs=5, optimizer=optimizers.HessianFree(), batch_size=12,
