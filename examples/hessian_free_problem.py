@@ -1,7 +1,7 @@
 """Problems of long memory by Hessian-free optimization (Sutskever 2013, section 4.4, figure 4.1).
 
     python examples/hessian_free_problem.py --problem add --num_steps 100 [--seed 0]
-        [--no-structural_damping] [--start small] [--minutes 30]
+        [--no-structural_damping] [--start orthogonal] [--minutes 30]
         [--output results/hessian_free_problems.csv]
     python examples/hessian_free_problem.py --plot
 
@@ -9,7 +9,9 @@
 1,000 give the curvature (all 32 of mem5), at most 300 steps of conjugate gradients, lambda from 0.1
 on with mu = 1/30, from 0.3 on without structural damping, from 0.1 T on for permutation. A
 minibatch is 1,000 sequences in a gradient or a product. `--start small` begins with little input
-(scale 0.05), a spectral radius of 1.1, a small readout (0.1), the mean answer and lambda = 0.01.
+(scale 0.05), a spectral radius of 1.1, a small readout (0.1), the mean answer and lambda = 0.01;
+`--start orthogonal` differs from it in an orthogonal recurrent kernel, by which every direction of
+the states, and of the gradient, is kept over T steps, not only a few.
 `--boost 3` lets lambda grow faster than the thesis' 3/2 after a step that broke its promise: on the
 way off a plateau, where lambda has fallen far, fewer of the longest updates are wasted.
 `--ratio_of last` lets the last iterate of conjugate gradients say so, as `HessianFree` does by
@@ -50,6 +52,8 @@ GRADIENT_MINIBATCHES = 10
 MOST_MINIBATCHES = 50_000
 # An update multiplies once for the residual that it begins with, and once for the reduction ratio.
 OTHER_PRODUCTS = 2
+#: Starts with little input and a small readout.
+SMALL_STARTS = ("small", "orthogonal")
 #: How the picture shows runs: with structural damping or without, and by the other settings.
 COLORS, LINES = {"False": "C3", "True": "C2"}, ("s--", "^:", "o-", "D-.", "v-", "P--")
 WAY = ("start", "boost", "ratio_of")
@@ -69,15 +73,18 @@ def make_model(problem: Problem, arguments: argparse.Namespace) -> models.Transd
         It, built.
     """
     draws = [3 * arguments.seed + place for place in range(3)]
-    spread, small = NUM_CONNECTIONS ** -0.5, arguments.start == "small"
+    spread, small = NUM_CONNECTIONS ** -0.5, arguments.start in SMALL_STARTS
+    recurrent = {
+        "thesis": Sparse(scale=spread, or_all=True, seed=draws[1]),
+        "small": SpectralRadius(1.1, or_all=True, seed=draws[1]),
+        "orthogonal": keras.initializers.Orthogonal(seed=draws[1])}
     sequences = validation_set(problem, MINIBATCH)
     asked = sequences.weights.any(axis=0)
     model = models.Transducer(
         cells.SimpleCell(
             arguments.units, kernel_initializer=Sparse(
                 scale=0.05 if small else 1.0, or_all=True, seed=draws[0]),
-            recurrent_kernel_initializer=SpectralRadius(1.1, or_all=True, seed=draws[1])
-            if small else Sparse(scale=spread, or_all=True, seed=draws[1])),
+            recurrent_kernel_initializer=recurrent[arguments.start]),
         HEADS[problem.output](), problem.num_outputs,
         num_answers=len(asked) - int(asked.argmax()),
         readout_initializer=Sparse(
@@ -104,7 +111,7 @@ def make_optimizer(problem: Problem, arguments: argparse.Namespace) -> optimizer
     """
     structural = arguments.structural_damping
     damping = 0.1 if structural else 0.3
-    if arguments.start == "small":
+    if arguments.start in SMALL_STARTS:
         damping = 0.01
     if arguments.problem == "permutation":
         damping = 0.1 * problem.num_steps
@@ -365,7 +372,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--structural_damping", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--start", choices=["thesis", "small"], default="thesis")
+    parser.add_argument("--start", choices=["thesis", *SMALL_STARTS], default="thesis")
     parser.add_argument("--boost", type=float, default=optimizers.LevenbergMarquardt.boost,
                         help="of lambda, after a bad step")
     parser.add_argument("--ratio_of", choices=["step", "last"], default="step",

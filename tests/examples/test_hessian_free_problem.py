@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rnnpt import datasets
@@ -41,6 +42,20 @@ def test_a_stopped_run_goes_on_to_the_end_of_an_unbroken_one(call, capsys):
     capsys.readouterr()
     assert call() == [whole]
     assert capsys.readouterr().out == "this run is in the table\n"
+
+
+def test_the_orthogonal_start_keeps_every_direction_and_the_small_one_some(monkeypatch):
+    example = load("hessian_free_problem")
+
+    def moduli(start: str) -> np.ndarray:
+        monkeypatch.setattr(sys, "argv", ["", "--smoke", "--start", start])
+        model = example.make_model(datasets.Addition(num_steps=10), example.parse())
+        return np.abs(np.linalg.eigvals(model.cell.recurrent_kernel))
+
+    np.testing.assert_allclose(moduli("orthogonal"), 1, rtol=1e-5)
+    small = moduli("small")
+    np.testing.assert_allclose(small.max(), 1.1, rtol=1e-5)
+    assert small.min() < 0.9
 
 
 def test_the_table_is_drawn_and_written(call, tmp_path):
