@@ -1,13 +1,13 @@
 """Who learns to add first: Hessian-free steps, Adam, Nesterov's gradient, L-BFGS, or an LSTM.
 
     python examples/addition_race.py --method hessian_free --num_steps 100 [--seed 0]
-        [--learning_rate 1e-3] [--ratio_of last] [--minutes 10]
+        [--learning_rate 1e-3] [--ratio_of last] [--start orthogonal] [--minutes 10]
         [--output results/addition_race.csv]
     python examples/addition_race.py --search --method adam --learning_rate 3e-3
 
-Every method trains the same 100 tanh units from the same small start, by the same stream of
-sequences (the LSTM from its own start, with 100 units of four gates; L-BFGS on 10,000 that stay the
-same). Methods that go by a gradient alone take 100 sequences an update, their norm clipped at 1 but
+Every method trains the same 100 tanh units from the same start, the small or the orthogonal one of
+`hessian_free_problem.py`, by the same stream of sequences (the LSTM from its own start, with 100
+units of four gates; L-BFGS on 10,000 that stay the same). Methods that go by a gradient alone take 100 sequences an update, their norm clipped at 1 but
 for Nesterov's gradient, whose rate, momentum, clip and centered inputs are those of
 `pathological_problem.py`. A minibatch is 1,000 sequences in a gradient or in a product with the
 curvature.
@@ -30,6 +30,7 @@ from hessian_free_problem import (
     MINIBATCH,
     MOST_MINIBATCHES,
     OTHER_PRODUCTS,
+    SMALL_STARTS,
     Progress,
     answers,
 )
@@ -42,8 +43,8 @@ from rnnpt.datasets.problem import ProblemBatch
 from rnnpt.experiments.result_table import ResultTable, this_command, this_machine
 from rnnpt.schedules import Piecewise
 
-KEY = ("method", "num_steps", "learning_rate", "ratio_of", "seed", "units", "most_minibatches",
-       "minutes")
+KEY = ("method", "num_steps", "learning_rate", "ratio_of", "start", "seed", "units",
+       "most_minibatches", "minutes")
 #: Sequences of an update by a gradient alone, and updates between two looks at the validation set.
 FEW, UPDATES = 100, 500
 SEARCH_SEED = 100
@@ -205,6 +206,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--learning_rate", type=float, help="of nesterov: a factor of its rates")
     parser.add_argument("--ratio_of", choices=["step", "last"],
                         help="of hessian_free, as in hessian_free_problem.py; step by default")
+    parser.add_argument("--start", choices=SMALL_STARTS, help="of all but lstm; small by default")
     parser.add_argument("--minutes", type=float, default=10.0, help="of one run, in all")
     parser.add_argument("--most_minibatches", type=int, default=MOST_MINIBATCHES)
     parser.add_argument("--units", type=int, default=100)
@@ -220,13 +222,18 @@ def parse() -> argparse.Namespace:
     if arguments.ratio_of is not None and arguments.method != "hessian_free":
         parser.error(f"--ratio_of must be left out for {arguments.method}, which has none, "
                      f"got {arguments.ratio_of}")
+    gated = METHODS[arguments.method].gated
+    if arguments.start is not None and gated:
+        parser.error(f"--start must be left out for {arguments.method}, which has one of its own, "
+                     f"got {arguments.start}")
     arguments.learning_rate = arguments.learning_rate or default
+    arguments.start = arguments.start or (None if gated else "small")
     if arguments.method == "hessian_free":
         arguments.ratio_of = arguments.ratio_of or "step"
     if arguments.search:
         arguments.seed += SEARCH_SEED
     # What `hessian_free_problem` asks for besides.
-    arguments.start, arguments.problem, arguments.structural_damping = "small", "add", True
+    arguments.problem, arguments.structural_damping = "add", True
     arguments.boost, arguments.rows = optimizers.LevenbergMarquardt.boost, MINIBATCH
     if arguments.smoke:
         arguments.num_steps, arguments.units, arguments.rows = 10, 20, 20

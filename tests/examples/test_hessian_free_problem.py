@@ -78,10 +78,19 @@ def test_the_iterate_that_the_ratio_judges_is_part_of_a_run(call):
     assert again == one and (one["ratio_of"], other["ratio_of"]) == ("step", "last")
 
 
-def test_a_ratio_is_refused_where_there_is_none(call, capsys):
+def test_the_start_is_part_of_a_run(call):
+    small, = call("--method", "adam", example="addition_race")
+    again, other = call("--method", "adam", "--start", "orthogonal", example="addition_race")
+    assert again == small and (small["start"], other["start"]) == ("small", "orthogonal")
+    assert other["error"] != small["error"] or other["updates"] != small["updates"]
+
+
+@pytest.mark.parametrize("method, name, value", [
+    ("adam", "ratio_of", "last"), ("lstm", "start", "orthogonal"), ("lbfgs", "learning_rate", "1")])
+def test_what_a_method_has_not_is_refused(call, capsys, method, name, value):
     with pytest.raises(SystemExit):
-        call("--method", "adam", "--ratio_of", "last", example="addition_race")
-    assert "--ratio_of must be left out for adam" in capsys.readouterr().err
+        call("--method", method, f"--{name}", value, example="addition_race")
+    assert f"--{name} must be left out for {method}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("method", ["hessian_free", "adam", "nesterov", "lbfgs", "lstm"])
@@ -98,9 +107,3 @@ def test_the_race_of_a_search_reads_no_test_set(call, monkeypatch):
     monkeypatch.delattr(datasets.Problem, "test_set")
     row, = call("--method", "adam", "--search", "--learning_rate", "0.01", example="addition_race")
     assert (row["split"], row["seed"], row["learning_rate"]) == ("validation", "100", "0.01")
-
-
-def test_a_rate_is_refused_where_there_is_none(call, capsys):
-    with pytest.raises(SystemExit):
-        call("--method", "lbfgs", "--learning_rate", "0.1", example="addition_race")
-    assert "--learning_rate must be left out for lbfgs" in capsys.readouterr().err
