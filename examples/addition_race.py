@@ -7,10 +7,10 @@
 
 Every method trains the same 100 tanh units from the same start, the small or the orthogonal one of
 `hessian_free_problem.py`, by the same stream of sequences (the LSTM from its own start, with 100
-units of four gates; L-BFGS on 10,000 that stay the same). Methods that go by a gradient alone take 100 sequences an update, their norm clipped at 1 but
-for Nesterov's gradient, whose rate, momentum, clip and centered inputs are those of
-`pathological_problem.py`. A minibatch is 1,000 sequences in a gradient or in a product with the
-curvature.
+units of four gates; L-BFGS on 10,000 that stay the same). Methods that go by a gradient alone take
+100 sequences an update, their norm clipped at 1 but for Nesterov's gradient, whose rate, momentum,
+clip and centered inputs are those of `pathological_problem.py`. A minibatch is 1,000 sequences in a
+gradient or in a product with the curvature.
 
 A run ends when less than 1 % of validation sequences are wrong, or after `--minutes` or 50,000
 minibatches, which the row tells; then the test set is read once. `--search` takes a seed from 100
