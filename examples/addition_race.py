@@ -31,12 +31,11 @@ from hessian_free_problem import (
     MOST_MINIBATCHES,
     OTHER_PRODUCTS,
     SMALL_STARTS,
-    Progress,
-    answers,
 )
 from hessian_free_problem import make_model as network
 from hessian_free_problem import make_optimizer
-from pathological_problem import input_means
+from hessian_free_progress import Progress, answers
+from long_memory import input_means, validation_set
 
 from rnnpt import cells, datasets, heads, models, optimizers
 from rnnpt.datasets.problem import ProblemBatch
@@ -84,8 +83,10 @@ class Method:
         Returns:
             It.
         """
-        return batch._replace(inputs=batch.inputs - input_means(problem)) if (
-            self.centered) else batch
+        if not self.centered:
+            return batch
+        means = input_means(problem, validation_set(problem, MINIBATCH))
+        return batch._replace(inputs=batch.inputs - means)
 
 
 def adam(learning_rate: float) -> keras.optimizers.Optimizer:

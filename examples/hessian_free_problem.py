@@ -23,28 +23,20 @@ where it was stopped, and does nothing once its row is in the table.
 """
 
 import argparse
-import itertools
-import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
-from pathological_problem import mean_answer
+from hessian_free_figure import WAY, plot, write_table
+from hessian_free_progress import Progress, answers
+from long_memory import PROBLEMS, mean_answer, validation_set
 
 from rnnpt import cells, datasets, heads, models, optimizers
-from rnnpt.datasets.problem import Problem, ProblemBatch
+from rnnpt.datasets.problem import Problem
 from rnnpt.experiments.result_table import ResultTable, this_command, this_machine
 from rnnpt.initializers import NUM_CONNECTIONS, Sparse, SpectralRadius
-from rnnpt.whole_file import write_bytes, written_beside
 
-PROBLEMS: dict[str, type[Problem]] = {
-    "add": datasets.Addition, "mul": datasets.Multiplication, "xor": datasets.Xor,
-    "order": datasets.TemporalOrder, "order3": datasets.ThreeBitTemporalOrder,
-    "permutation": datasets.RandomPermutation, "mem5": datasets.Memorization5Bit,
-    "mem20": datasets.Memorization20Bit}
 HEADS = {"real": heads.GaussianHead, "binary": heads.BernoulliHead,
          "categorical": heads.CategoricalHead}
 MINIBATCH = 1_000
@@ -54,11 +46,6 @@ MOST_MINIBATCHES = 50_000
 OTHER_PRODUCTS = 2
 #: Starts with little input and a small readout.
 SMALL_STARTS = ("small", "orthogonal")
-#: How the picture shows runs: with structural damping or without, and by the other settings.
-COLORS, LINES = {"False": "C3", "True": "C2"}, ("s--", "^:", "o-", "D-.", "v-", "P--")
-WAY = ("start", "boost", "ratio_of")
-#: Far from the seeds of training.
-VALIDATION_SEED = 1_000_000
 KEY = ("problem", "num_steps", "structural_damping", *WAY, "seed", "units", "most_minibatches")
 
 
@@ -123,21 +110,6 @@ def make_optimizer(problem: Problem, arguments: argparse.Namespace) -> optimizer
         ratio_of=arguments.ratio_of)
 
 
-def validation_set(problem: Problem, num_sequences: int) -> ProblemBatch:
-    """Sequences that no run is trained on; of the 5-bit problem all 32 that there are.
-
-    Args:
-        problem: any.
-        num_sequences: of the others.
-
-    Returns:
-        The sequences.
-    """
-    if isinstance(problem, datasets.Memorization5Bit):
-        return problem.all_sequences()
-    return problem.draw(num_sequences, VALIDATION_SEED)
-
-
 def training_batches(
     problem: Problem, arguments: argparse.Namespace, start: int
 ) -> tf.data.Dataset:
@@ -154,99 +126,6 @@ def training_batches(
     if isinstance(problem, datasets.Memorization5Bit):
         return tf.data.Dataset.from_tensors(tuple(problem.all_sequences())).repeat()
     return problem.batches(GRADIENT_MINIBATCHES * arguments.rows, arguments.seed, start)
-
-
-def answers(model: models.Transducer, batch: ProblemBatch) -> np.ndarray:
-    """What the network answers.
-
-    Args:
-        model: trained.
-        batch: N sequences.
-
-    Returns:
-        Outputs (N, T', O), zero where none are computed.
-    """
-    outputs = model.predict(batch.inputs, batch_size=500, verbose=0)
-    return np.pad(outputs, [(0, 0), (batch.inputs.shape[1] - outputs.shape[1], 0), (0, 0)])
-
-
-class Progress(keras.callbacks.Callback):
-    """Writes figures and a checkpoint after each epoch, and ends the run.
-
-    Args:
-        folder: of the run.
-        problem: that is learned.
-        arguments: of the command, with `rows`, `minutes` and `most_minibatches`.
-        minibatches_of: gives, of the figures of an epoch, how many minibatches it took.
-        updates: of an epoch.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        problem: Problem,
-        arguments: argparse.Namespace,
-        minibatches_of: Callable[[dict[str, float]], float],
-        updates: int = 1,
-    ) -> None:
-        super().__init__()
-        self.folder, self.problem, self.arguments = folder, problem, arguments
-        self.minibatches_of, self.updates = minibatches_of, updates
-        self.validation = validation_set(problem, 10 * arguments.rows)
-        self.figures: dict[str, float] = {"updates": 0, "minibatches": 0.0, "seconds": 0.0}
-        self.outcome = ""
-
-    def resume(self, model: models.Transducer) -> None:
-        """Takes up the run in the folder, if there is one.
-
-        Args:
-            model: built and compiled; set to what it was.
-        """
-        if not (self.folder / "checkpoint.npz").exists():
-            return
-        with np.load(self.folder / "checkpoint.npz") as stored:
-            for place, variable in enumerate(self._variables(model)):
-                variable.assign(stored[f"array_{place}"])
-            self.figures = json.loads(str(stored["figures"]))
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Starts the clock.
-
-        Args:
-            logs: nothing yet.
-        """
-        self.start = time.time() - self.figures["seconds"]
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Counts, evaluates, writes, and decides whether to go on.
-
-        Args:
-            epoch: its index.
-            logs: its figures.
-        """
-        figures = self.figures
-        figures["updates"] += self.updates
-        figures["minibatches"] += self.minibatches_of(logs)
-        figures["seconds"] = time.time() - self.start
-        outputs = answers(self.model, self.validation)
-        error = self.problem.zero_one_loss(outputs, self.validation)
-        row = {**figures, "error": error, **{name: value for name, value in logs.items()
-                                             if not name.endswith("_seconds")}}
-        print("  ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
-        with written_beside(self.folder / "checkpoint.npz") as path:
-            np.savez(path, figures=json.dumps(figures), **{
-                f"array_{place}": keras.ops.convert_to_numpy(variable)
-                for place, variable in enumerate(self._variables(self.model))})
-        if self.problem.is_solved(outputs, self.validation):
-            self.outcome = "solved"
-        elif figures["minibatches"] >= self.arguments.most_minibatches:
-            self.outcome = "failed"
-        elif figures["seconds"] >= 60 * self.arguments.minutes:
-            self.outcome = "out of time"
-        self.model.stop_training = bool(self.outcome)
-
-    def _variables(self, model: models.Transducer) -> list[keras.Variable]:
-        return [*model.weights, *model.optimizer.variables]
 
 
 def run(arguments: argparse.Namespace, table: ResultTable) -> None:
@@ -274,7 +153,7 @@ def run(arguments: argparse.Namespace, table: ResultTable) -> None:
     model.fit(
         training_batches(problem, arguments, done), steps_per_epoch=1, initial_epoch=done,
         epochs=done + arguments.most_minibatches, shuffle=False, verbose=0, callbacks=[progress])
-    final = progress.validation if arguments.problem == "mem5" else problem.test_set()
+    final = problem.test_set()
     outputs = answers(model, final)
     table.add(
         **key, outcome=progress.outcome,
@@ -283,81 +162,6 @@ def run(arguments: argparse.Namespace, table: ResultTable) -> None:
         minibatches=round(progress.figures["minibatches"]),
         seconds=round(progress.figures["seconds"]), command=this_command(),
         machine=this_machine())
-
-
-def plot(table: ResultTable, path: Path) -> None:
-    """Draw the minibatches to success and the share of runs without it, as figure 4.1.
-
-    Args:
-        table: of the runs.
-        path: of the picture.
-    """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    def kind(row: dict[str, str]) -> tuple[str, ...]:
-        return tuple(row[name] for name in ("structural_damping", *WAY))
-
-    problems = [name for name in PROBLEMS if any(row["problem"] == name for row in table.rows)]
-    kinds = sorted({kind(row) for row in table.rows})
-    lines = dict(zip(sorted({each[1:] for each in kinds}), itertools.cycle(LINES)))
-    figure, axes = pyplot.subplots(
-        2, len(problems), figsize=(2.6 * len(problems), 5), sharex=True, squeeze=False,
-        layout="constrained")
-    for column, name in enumerate(problems):
-        for structural, *way in kinds:
-            rows = [row for row in table.rows if row["problem"] == name
-                    and kind(row) == (structural, *way)]
-            lengths = sorted({int(row["num_steps"]) for row in rows})
-            groups = [[row for row in rows if int(row["num_steps"]) == length]
-                      for length in lengths]
-            solved = [[int(row["minibatches"]) for row in group if row["outcome"] == "solved"]
-                      for group in groups]
-            color, style = COLORS[structural], COLORS[structural] + lines[tuple(way)]
-            for length, counts in zip(lengths, solved):
-                if counts:
-                    axes[0, column].vlines(length, min(counts), max(counts), color=color)
-            axes[0, column].plot(
-                lengths, [np.mean(counts) if counts else np.nan for counts in solved], style,
-                label=("structural damping" if structural == "True" else "without")
-                + ", {} start, boost {}, ratio of the {}".format(*way))
-            axes[1, column].plot(
-                lengths, [1 - len(counts) / len(group)
-                          for counts, group in zip(solved, groups)], style)
-        axes[0, column].set_title(name)
-        axes[1, column].set(ylim=(-0.05, 1.05), xlabel="T")
-    axes[0, 0].set_ylabel("minibatches to success")
-    axes[1, 0].set_ylabel("runs without success")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    with written_beside(path) as beside:
-        figure.savefig(beside, format="png", dpi=100)
-
-
-def write_table(table: ResultTable, path: Path) -> None:
-    """Write all runs in Markdown, problem by problem.
-
-    Args:
-        table: of them.
-        path: of the file.
-    """
-    lines = [
-        "# Problems of long memory by Hessian-free steps, run by run", "",
-        f"From [{table.path.name}]({table.path.name}), which has the command of each run, by "
-        "`python examples/hessian_free_problem.py --plot`.", "",
-        "| problem | T | structural damping | start | boost | ratio of | seed | outcome "
-        "| test error | updates | minibatches of 1,000 | seconds |", "|" + "---|" * 12]
-    for row in sorted(table.rows, key=lambda row: (
-            list(PROBLEMS).index(row["problem"]), int(row["num_steps"]), row["start"],
-            row["structural_damping"], row["boost"], row["ratio_of"], int(row["seed"]))):
-        lines.append(
-            f"| {row['problem']} | {row['num_steps']} "
-            f"| {'yes' if row['structural_damping'] == 'True' else 'no'} | {row['start']} "
-            f"| {float(row['boost']):g} | {row['ratio_of']} | {row['seed']} | {row['outcome']} "
-            f"| {float(row['test_error']):.3g} | {row['updates']} "
-            f"| {int(row['minibatches']):,} | {int(row['seconds']):,} |")
-    write_bytes(path, "\n".join([*lines, ""]).encode())
 
 
 def parse() -> argparse.Namespace:

@@ -57,7 +57,8 @@ def test_a_stopped_run_ends_like_an_unbroken_one(example, call, tmp_path, optimi
     class Stop(Exception):
         pass
 
-    written_beside, paths = example.written_beside, []
+    progress = load("pathological_progress")
+    written_beside, paths = progress.written_beside, []
 
     def stop_at_the_second(path: Path) -> object:
         paths.append(path)
@@ -68,7 +69,7 @@ def test_a_stopped_run_ends_like_an_unbroken_one(example, call, tmp_path, optimi
     words = ["--problem", "add", "--optimizer", optimizer]
     # The worst moment: the log has an epoch more than the checkpoint.
     with monkeypatch.context() as context:
-        context.setattr(example, "written_beside", stop_at_the_second)
+        context.setattr(progress, "written_beside", stop_at_the_second)
         with pytest.raises(Stop):
             call(tmp_path / "stopped", *words)
     [log] = (tmp_path / "stopped").glob("runs/*/log.csv")
@@ -102,31 +103,9 @@ def test_a_finished_run_is_not_run_again_and_a_search_never_reads_the_test_set(
     assert (tmp_path / "table.csv").read_bytes() == before
 
 
-def test_means_of_the_inputs_are_those_of_the_real_steps(example):
-    # Two of some 84 steps are marked; the numbers are uniform in [0, 1]. Five standard errors.
-    values, markers = example.input_means(datasets.Addition(num_steps=80))
-    assert abs(values - 0.5) < 5 * (12 * 100 * 80) ** -0.5
-    assert abs(markers - 2 / 80) < 1e-6
-    means = example.input_means(datasets.Memorization5Bit(num_steps=10))
-    np.testing.assert_allclose(means.sum(), 1, atol=1e-6)
-
-
-def test_the_mean_answer_has_the_least_loss_of_those_that_ignore_the_inputs(example):
-    for problem, of_logits in ((datasets.Addition(80), lambda z: z),
-                               (datasets.Xor(50), lambda z: 1 / (1 + np.exp(-z))),
-                               (datasets.Memorization20Bit(10), lambda z: np.exp(z))):
-        sequences = example.validation_set(problem)
-        counted = sequences.targets[sequences.weights > 0]
-        np.testing.assert_allclose(
-            of_logits(example.mean_answer(problem, sequences)), counted.mean(axis=0),
-            rtol=1e-5, atol=2 * example.LEAST_CHANCE)
-    # The trigger is never an answer, and its logit is finite.
-    assert np.isfinite(example.mean_answer(problem, sequences)).all()
-
-
 def test_batches_of_all_the_sequences_there_are_are_shared(example):
     problem = datasets.Memorization5Bit(num_steps=10)
-    means = example.input_means(problem)
+    means = np.full(problem.num_inputs, 0.25, np.float32)
     batches = example.training_batches(problem, range(2), means, 32, start=7)
     for inputs, targets, weights in batches.take(2):
         whole = problem.all_sequences()
