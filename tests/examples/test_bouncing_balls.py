@@ -114,8 +114,8 @@ def test_the_error_is_the_divergence_of_predictions_summed_from_the_second_frame
 
 
 @pytest.mark.parametrize("units, num_visible", [(8, 25), (30, 128), (300, 324)])
-def test_the_lstm_is_the_smallest_that_is_no_smaller_than_the_rnn(example, units, num_visible):
-    counts = []
+def test_the_lstm_is_the_smallest_that_is_no_smaller_than_the_rnn(units, num_visible):
+    example, counts = load("bouncing_balls_run"), []
     for method in ("hf", "lstm"):
         model = example.Run("balls", "", 5, method, 1, units, 0.1, 0.001, 1.0, 0).model(num_visible)
         model.build_for(num_visible)
