@@ -64,16 +64,18 @@ _HMM_NAG = _with(_SPARSE_NAG, "pretrain.epochs=20", "pretrain.optimizer=sgd",
 _JSB_BY_HF = (
     "model.dropout=0", "fit.optimizer=hessian_free", "fit.batch_size=229", "fit.segment_length=200")
 # In parts of at most 100 frames: Nottingham's pieces have up to 1,788, Piano-midi.de's 3,857.
-_NOTTINGHAM_PARTS, _PIANO_PARTS = 1994, 802
-_NOTTINGHAM_BY_HF, _PIANO_BY_HF = (
+_NOTTINGHAM_PARTS, _PIANO_PARTS, _MUSEDATA_PARTS = 1994, 802, 2719
+_NOTTINGHAM_BY_HF, _PIANO_BY_HF, _MUSEDATA_BY_HF = (
     ("model.dropout=0", *_by_hf("fit", number), "fit.epochs=150", "fit.patience=5")
-    for number in (_NOTTINGHAM_PARTS, _PIANO_PARTS))
+    for number in (_NOTTINGHAM_PARTS, _PIANO_PARTS, _MUSEDATA_PARTS))
 _DAMPED = "fit.structural_damping=0.1"
 _RNN_BY_HF = (
     _with(_only(_RNN, "jsb_chorales"), "model.num_hidden=50", *_JSB_BY_HF,
           "fit.kernel_l2=0.1", "fit.epochs=80", "fit.patience=10")
     | _with(_only(_RNN, "nottingham"), "model.num_hidden=100", *_NOTTINGHAM_BY_HF)
-    | _with(_only(_RNN, "piano_midi"), "model.num_hidden=30", *_PIANO_BY_HF, _DAMPED))
+    | _with(_only(_RNN, "piano_midi"), "model.num_hidden=30", *_PIANO_BY_HF, _DAMPED)
+    | _with(_only(_RNN, "musedata"),
+            "model.num_hidden=100", *_MUSEDATA_BY_HF, _DAMPED, "fit.kernel_l2=0.01"))
 _NADE_BY_HF = (
     _with(_only(_NADE, "jsb_chorales"),
           "model.num_hidden=30", *_JSB_BY_HF, "fit.epochs=40", "fit.patience=3",
@@ -82,7 +84,10 @@ _NADE_BY_HF = (
             "model.num_hidden=50", *_PIANO_BY_HF, _DAMPED, "model.num_recurrent=50",
             "fit.kernel_l2=0.01")
     | _with(_only(_NADE, "nottingham"),
-            "model.num_hidden=50", *_NOTTINGHAM_BY_HF, _DAMPED, "model.num_recurrent=50"))
+            "model.num_hidden=50", *_NOTTINGHAM_BY_HF, _DAMPED, "model.num_recurrent=50")
+    | _with(_only(_NADE, "musedata"),
+            "model.num_hidden=50", *_MUSEDATA_BY_HF, _DAMPED, "model.num_recurrent=50",
+            "fit.kernel_l2=0.01"))
 # As long as in the paper: 100 epochs before 200, of the RNN alone 400 before 800. It compares
 # accuracies; the other tables' importance sampling would take hours for Nottingham's test frames.
 _LONG_RBM = _with(
