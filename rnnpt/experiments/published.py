@@ -59,10 +59,10 @@ _BY_NAG = (
 _SPARSE_NAG = _with(_only(_RANDOM, "jsb_chorales"), *_BY_NAG, "model.spectral_radius=0.9")
 _HMM_NAG = _with(_SPARSE_NAG, "pretrain.epochs=20", "pretrain.optimizer=sgd",
                  "pretrain.momentum=0.98", "pretrain.learning_rate=0.1")
-# One batch of all pieces, of which JSB has 229 in training, each whole. They overfit: few
-# units, or a penalty.
+# One batch of all pieces, of which JSB has 229 in training, each whole. They overfit: few units.
 _JSB_BY_HF = (
-    "model.dropout=0", "fit.optimizer=hessian_free", "fit.batch_size=229", "fit.segment_length=200")
+    "model.dropout=0", "fit.optimizer=hessian_free", "fit.batch_size=229",
+    "fit.segment_length=200", "fit.epochs=40", "fit.patience=3")
 # In parts of at most 100 frames: Nottingham's pieces have up to 1,788, Piano-midi.de's 3,857.
 _NOTTINGHAM_PARTS, _PIANO_PARTS, _MUSEDATA_PARTS = 1994, 802, 2719
 _NOTTINGHAM_BY_HF, _PIANO_BY_HF, _MUSEDATA_BY_HF = (
@@ -70,16 +70,14 @@ _NOTTINGHAM_BY_HF, _PIANO_BY_HF, _MUSEDATA_BY_HF = (
     for number in (_NOTTINGHAM_PARTS, _PIANO_PARTS, _MUSEDATA_PARTS))
 _DAMPED = "fit.structural_damping=0.1"
 _RNN_BY_HF = (
-    _with(_only(_RNN, "jsb_chorales"), "model.num_hidden=50", *_JSB_BY_HF,
-          "fit.kernel_l2=0.1", "fit.epochs=80", "fit.patience=10")
+    _with(_only(_RNN, "jsb_chorales"), "model.num_hidden=15", *_JSB_BY_HF)
     | _with(_only(_RNN, "nottingham"), "model.num_hidden=100", *_NOTTINGHAM_BY_HF)
     | _with(_only(_RNN, "piano_midi"), "model.num_hidden=30", *_PIANO_BY_HF, _DAMPED)
     | _with(_only(_RNN, "musedata"),
             "model.num_hidden=100", *_MUSEDATA_BY_HF, _DAMPED, "fit.kernel_l2=0.01"))
 _NADE_BY_HF = (
     _with(_only(_NADE, "jsb_chorales"),
-          "model.num_hidden=30", *_JSB_BY_HF, "fit.epochs=40", "fit.patience=3",
-          "model.num_recurrent=30")
+          "model.num_hidden=30", *_JSB_BY_HF, "model.num_recurrent=30")
     | _with(_only(_NADE, "piano_midi"),
             "model.num_hidden=50", *_PIANO_BY_HF, _DAMPED, "model.num_recurrent=50",
             "fit.kernel_l2=0.01")
