@@ -139,6 +139,12 @@ def test_as_seed_takes_an_integer_of_numpy_as_one_of_python():
     np.testing.assert_array_equal(numerics.as_seed(np.int64(5)), numerics.as_seed(5))
 
 
+@pytest.mark.parametrize("seed", [-1, 2 ** 62])
+def test_an_integer_that_would_be_folded_is_no_seed(seed):
+    with pytest.raises(ValueError, match=f"seed must be from 0 on and below .*got {seed}"):
+        numerics.as_seed(seed)
+
+
 @pytest.mark.parametrize("seed, shape", [([1, 2, 3], r"\(3,\)"), ([[[1, 2]]], r"\(1, 1, 2\)")])
 def test_a_seed_of_another_shape_is_refused(seed, shape):
     with pytest.raises(ValueError, match=f"seed must be .*got {shape}"):

@@ -31,7 +31,10 @@ class WindowCell(TiedCell):
             frames to hidden units.
         detached: whether the gradient takes the hidden means for data, as a TRBM does.
         kernel_initializer: how the kernel W (V, K) starts; a normal of 0.01 by default.
-        window_initializer: how the kernels from the windows start; a normal of 0.005 by default.
+        window_initializer: how the kernels from the window of frames start; a normal of 0.005 by
+            default.
+        recurrent_initializer: how those from the window of hidden means start; the same, drawn
+            apart, by default.
         **kwargs: of `Cell`.
 
     Raises:
@@ -50,6 +53,7 @@ class WindowCell(TiedCell):
         detached: bool = False,
         kernel_initializer: object = None,
         window_initializer: object = None,
+        recurrent_initializer: object = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(state_sizes=[units], **kwargs)
@@ -69,6 +73,8 @@ class WindowCell(TiedCell):
             kernel_initializer or keras.initializers.RandomNormal(stddev=0.01))
         self.window_initializer = keras.initializers.get(
             window_initializer or keras.initializers.RandomNormal(stddev=0.005))
+        self.recurrent_initializer = keras.initializers.get(
+            recurrent_initializer or keras.initializers.RandomNormal(stddev=0.005))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the kernels of the variant, and what stands for the past before the first frame.
@@ -81,12 +87,13 @@ class WindowCell(TiedCell):
         self.state_size = [window]
         self.visible_kernel = self.recurrent_kernel = None
         if self.variant != "-VH":
-            self.visible_kernel = self._window_kernel("visible_kernel", window)  # W_n
+            self.visible_kernel = self._window_kernel(  # W_n
+                "visible_kernel", window, self.window_initializer)
         if self.variant != "-HH":
             self._make_kernel(self.num_visible)
             self.state_size.append(self.order * self.units)
             self.recurrent_kernel = self._window_kernel(  # W'_n
-                "recurrent_kernel", self.order * self.units)
+                "recurrent_kernel", self.order * self.units, self.recurrent_initializer)
         self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
         self.output_size = self.units + (window if self.variant != "-VV" else 0)
         super().build(input_shape)
@@ -176,8 +183,11 @@ class WindowCell(TiedCell):
             "detached": self.detached,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "window_initializer": keras.initializers.serialize(self.window_initializer),
+            "recurrent_initializer": keras.initializers.serialize(self.recurrent_initializer),
         }
 
-    def _window_kernel(self, name: str, num_inputs: int) -> keras.Variable:
+    def _window_kernel(
+        self, name: str, num_inputs: int, initializer: keras.initializers.Initializer
+    ) -> keras.Variable:
         return self.add_weight(
-            name=name, shape=(num_inputs, self.units), initializer=self.window_initializer)
+            name=name, shape=(num_inputs, self.units), initializer=initializer)

@@ -109,6 +109,8 @@ class PretrainConfig(PhaseConfig):
     """What comes before the phase on the data.
 
     It has all that `PhaseConfig` has; with 0 epochs "hmm", "parts" and "layers" are left out.
+    "linear" goes by nothing of it, and "inputs" by the learning rate alone; the single frames of
+    "inputs" and "parts" come a hundred at once.
 
     Args:
         schedule: "hmm" for sequences drawn from a hidden Markov model; "parts" for single frames
@@ -136,6 +138,9 @@ class EvaluationConfig:
             estimate, which those correct. None for all frames.
         batch_size: Pieces that are read at a time.
         num_frames: Frames whose samples are in memory at a time.
+
+    Raises:
+        ConfigError: If there is nothing of what must be there, or one run, which has no error.
     """
 
     num_samples: int = 20
@@ -145,6 +150,14 @@ class EvaluationConfig:
     num_ais_frames: int | None = None
     batch_size: int = 8
     num_frames: int = 512
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            least, value = 2 if field.name == "num_ais_runs" else 1, getattr(self, field.name)
+            if value is not None and value < least:
+                raise ConfigError(
+                    f"evaluation.{field.name} must be at least {least}, got {value}: leave it out "
+                    f"for {field.default}.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -89,7 +89,9 @@ def reproduce(
             seeds, share = (1, 1.0) if row.runs is None else (num_seeds, budget)
             for seed in range(seeds):
                 key = {"data": name, "row": row.name, "seed": seed, "budget": share}
-                if results.has(**key):
+                kept = results.find(**key)
+                if kept is not None:
+                    _tell_other_settings(row, kept)
                     continue
                 splits = splits or datasets.get(name, data_dir)
                 if row.runs is None:
@@ -124,7 +126,9 @@ def write_markdown(table: Table, results: ResultTable) -> Path:
         "and machine of each run. Test log-likelihood (LL) in nats a frame, pooled over all frames "
         "of the set; accuracy (ACC) by the rule of 2012, and micro, TP / (TP + FP + FN). Of more "
         "seeds the mean and the standard deviation. A budget is the share of the epochs that was "
-        "trained.")]
+        "trained. Settings are what was changed of a named config as it was at the commit. The "
+        "valid LL is what chose the epoch: of RBMs a cheap estimate from some hundred frames, "
+        "which does not compare with others.")]
     for text in (table.note, _notes(results.path)):
         lines += ["", text] if text else []
     curves = curve.path_beside(results.path)
@@ -183,16 +187,33 @@ def _count(splits: datasets.Splits) -> dict[str, evaluation.Row]:
     return dict(zip(BASELINES, rows, strict=True))
 
 
+def _tell_other_settings(row: Row, kept: dict[str, str]) -> None:
+    """Says that a result, which stays as it is, is of other settings than the row has now."""
+    if row.runs is None:
+        return
+    name, settings = _settings(row, kept["data"], int(kept["seed"]), float(kept["budget"]))
+    now, then = (" ".join(words) for words in (
+        [name, *settings], [kept["config"], kept["settings"]]))
+    if now != then:
+        print(f"{kept['data']}, {row.name}, seed {kept['seed']}: kept as it is, of {then}; the row "
+              f"now has {now}: delete its line to run it again", flush=True)
+
+
+def _settings(row: Row, data: str, seed: int, budget: float) -> tuple[str, list[str]]:
+    """The named config of a row's run, and what is changed of it."""
+    assert row.runs is not None
+    run = row.runs[data]
+    settings = [*run.settings, f"seed={seed}"]
+    return run.config, settings + scaled(override(named(run.config), settings), budget)
+
+
 def _train(
     row: Row, splits: datasets.Splits, data: str, seed: int, budget: float, run_dir: Path,
     progress: bool | None,
 ) -> dict[str, Any]:
     """Trains and measures a row."""
-    assert row.runs is not None
-    run = row.runs[data]
-    settings = [*run.settings, f"seed={seed}"]
-    settings += scaled(override(named(run.config), settings), budget)
-    config = run_folder.open_run(run_dir, run.config, settings)
+    name, settings = _settings(row, data, seed, budget)
+    config = run_folder.open_run(run_dir, name, settings)
     result = training.train(run_dir, config, splits, progress)
     model = training.load_model(run_dir, splits.num_visible)
     rows = evaluation.evaluate_model(model, splits.test, config.evaluation, seed, bool(progress))
@@ -202,7 +223,7 @@ def _train(
         "best_epoch": result.best["epoch"], "updates": result.history[-1]["updates"],
         "parameters": model.count_params(), "seconds": round(sum(seconds.values())),
         "seconds_by_phase": ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()),
-        "config": run.config, "settings": " ".join(settings)}
+        "config": name, "settings": " ".join(settings)}
 
 
 def _seconds(result: PlanResult, hmm: Path) -> dict[str, float]:

@@ -72,10 +72,24 @@ class ResultTable:
         Raises:
             ValueError: if other columns than the key's are named.
         """
+        return self.find(**key) is not None
+
+    def find(self, **key: object) -> dict[str, str] | None:
+        """The row of a key.
+
+        Args:
+            **key: a value for each key column.
+
+        Returns:
+            Its columns as text; None if there is no such row.
+
+        Raises:
+            ValueError: if other columns than the key's are named.
+        """
         if set(key) != set(self.key):
             raise ValueError(
                 f"key must be the columns {list(self.key)}, got {list(key)}; name each once")
-        return self._has(self.rows, key)
+        return self._find(self.rows, key)
 
     def add(self, **row: object) -> None:
         """Add a row at the end.
@@ -99,14 +113,17 @@ class ResultTable:
                     f"row must have the columns of {self.path.name}, {columns}, got {list(row)}; "
                     "use another file")
             key = {name: row[name] for name in self.key}
-            if self._has(rows, key):
+            if self._find(rows, key) is not None:
                 raise ValueError(
                     f"row must have a new key, got {key}, which {self.path.name} has; ask has()")
             rows.append({name: str(value) for name, value in row.items()})
             self._write(columns, rows)
 
-    def _has(self, rows: list[dict[str, str]], key: dict[str, object]) -> bool:
-        return any(all(row[name] == str(value) for name, value in key.items()) for row in rows)
+    def _find(
+        self, rows: list[dict[str, str]], key: dict[str, object]
+    ) -> dict[str, str] | None:
+        return next((row for row in rows if all(
+            row[name] == str(value) for name, value in key.items())), None)
 
     def _read(self) -> tuple[list[str], list[dict[str, str]]]:
         if not self.path.exists():

@@ -147,8 +147,8 @@ def check_frames(
         Frames, float32 (B, T, V), zero where padded, and their mask, bool (B, T).
 
     Raises:
-        ValueError: if they have another rank, the mask another shape, a length does not fit, or a
-            real frame is not finite or none of the head's.
+        ValueError: if they have another rank, the mask another shape or padding before a frame, a
+            length does not fit, or a real frame is not finite or none of the head's.
     """
     values = np.asarray(frames, np.float32)
     if values.ndim != 3:
@@ -161,6 +161,12 @@ def check_frames(
     if real.shape != values.shape[:2]:
         raise ValueError(
             f"mask must have the shape {values.shape[:2]} of the {name}, got {real.shape}")
+    again = ~real[:, :-1] & real[:, 1:]
+    if again.any():
+        row, step = np.argwhere(again)[0]
+        raise ValueError(
+            f"mask must be True up to the end of a row and False from there on, got True at step "
+            f"{step + 1} of row {row} after False; put the padding last")
     values = np.where(real[..., np.newaxis], values, np.float32(0))
     if not np.isfinite(values).all():
         raise ValueError(f"{name} must be finite, got NaN or infinity; clean the frames first")

@@ -12,7 +12,7 @@ from rnnpt.models._frame import FrameModel
 from rnnpt.models.rbm import RBM
 
 # Purposes of the streams that are drawn from one seed.
-_TOP, _DOWN, _LIFT, _SURPLUS = range(4)
+_TOP, _DOWN, _LIFT, _SURPLUS, _HIDDEN = range(5)
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
@@ -217,7 +217,9 @@ class DeepBeliefNetwork(FrameModel):
                 "standard error")
         frames = self._check(frames)
         log_z, error = self.rbms[-1].log_partition(seed, schedule)
-        bounds = self._bounds(frames, numerics.as_seed(seed), tf.range(num_samples))
+        # Draws that are not those of log Z, or the two errors would not add up.
+        key = numerics.fold_in(numerics.as_seed(seed), _HIDDEN)
+        bounds = self._bounds(frames, key, tf.range(num_samples))
         spread = tf.math.reduce_variance(bounds, axis=0) / (num_samples - 1)
         return tf.reduce_mean(bounds, axis=0) - log_z, tf.sqrt(spread + error ** 2)
 

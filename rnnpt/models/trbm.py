@@ -61,7 +61,8 @@ class TRBM(NamedModel):
         **kwargs: Any,
     ) -> None:
         cell = WindowCell(
-            num_hidden, order, variant, detached=True, window_initializer=small_normal(seed + 1))
+            num_hidden, order, variant, detached=True, window_initializer=small_normal(seed + 1),
+            recurrent_initializer=small_normal(seed + 3))
         head = make_head(
             visible, num_hidden, num_gibbs_steps=num_gibbs_steps, negatives=negatives,
             kernel_initializer=small_normal(seed, 0.01))

@@ -189,11 +189,13 @@ def as_seed(seed: int | Sequence[int] | tf.Tensor) -> tf.Tensor:
         int32 (2,) or (B, 2).
 
     Raises:
-        ValueError: if the seed has another shape.
+        ValueError: if the seed has another shape, or the integer is negative or has over 62 bits.
     """
     if isinstance(seed, numbers.Integral):
         seed = int(seed)
-        # Two words of 31 bits: a Python seed may be any non-negative 62-bit number.
+        # Two words of 31 bits.
+        if not 0 <= seed < 2 ** 62:
+            raise ValueError(f"seed must be from 0 on and below 2 ** 62, got {seed}")
         return tf.constant([seed & 0x7FFFFFFF, (seed >> 31) & 0x7FFFFFFF], tf.int32)
     seed = tf.convert_to_tensor(seed, tf.int32)
     if seed.shape.rank not in (1, 2) or seed.shape[-1] != 2:

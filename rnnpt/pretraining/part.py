@@ -55,6 +55,8 @@ def part_of(model: keras.Model, name: str) -> Iterator[tuple[keras.Model, Callab
     elif name == "frames":
         if not model.head.trainable_variables:
             raise _missing(name, model, "a head with weights", "such as RBMHead or NADEHead")
+        if not isinstance(model.readout, keras.layers.Dense):
+            raise _missing(name, model, "a readout of its own", "such as RNNRBM or RNNNADE")
         frozen = [*model.cell.trainable_variables, model.readout.kernel]
         owned = {id(variable) for variable in model.head.trainable_variables}
         frozen = [variable for variable in frozen if id(variable) not in owned]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnnpt import cells
+from rnnpt import cells, models
 from tests.reference import trbm
 
 NUM_VISIBLE, UNITS, ORDER = 3, 4, 2
@@ -92,3 +92,12 @@ def test_a_kernel_is_not_tied_to_a_built_cell():
     kernel = keras.Variable(np.zeros([NUM_VISIBLE, UNITS]))
     with pytest.raises(ValueError, match="kernel must be tied before build, got the built cell"):
         small_cell().tie(kernel)
+
+
+def test_the_two_windows_have_kernels_of_their_own_draws():
+    model = models.TRBM(UNITS, ORDER)
+    model.build_for(UNITS)
+    alone = cells.WindowCell(UNITS, ORDER)
+    alone.build((None, UNITS))
+    for cell in (model.cell, alone):
+        assert (cell.visible_kernel.numpy() != cell.recurrent_kernel.numpy()).all()

@@ -143,6 +143,21 @@ def test_what_is_in_the_table_is_not_run_again(reproduce, monkeypatch):
     assert reproduce() == first
 
 
+def test_a_result_of_other_settings_than_the_row_has_now_is_kept_and_told(
+        reproduce, monkeypatch, capsys):
+    first = reproduce("--rows", "RNN")
+    capsys.readouterr()
+    assert reproduce("--rows", "RNN") == first
+    assert "kept as it is" not in capsys.readouterr().out
+    changed = Run("rnn_jsb", (*SMALL[1:], "model.num_hidden=4"))
+    monkeypatch.setattr(published, "TABLES", {"toys": Table("A toy", (
+        Row("RNN", {"toy": changed}, {"toy": (-8.5, None)}),))})
+    assert reproduce("--rows", "RNN")[0] == first[0]
+    told = capsys.readouterr().out
+    assert "toy, RNN, seed 0: kept as it is, of rnn_jsb model.num_hidden=3 " in told
+    assert "the row now has rnn_jsb fit.epochs=4 " in told and "delete its line" in told
+
+
 def test_a_run_that_was_stopped_goes_on_and_ends_the_same(reproduce, monkeypatch, tmp_path):
     whole, _ = reproduce("--runs_dir", "whole", "--rows", "RNN")
     (tmp_path / "results" / "toys.csv").unlink()

@@ -48,6 +48,8 @@ def test_rows_come_back_as_text_in_the_order_of_the_columns(table):
 def test_a_run_that_is_there_is_known_by_its_key(table):
     assert table.has(problem="add", seed=0) and table.has(seed="1", problem="mul")
     assert not table.has(problem="add", seed=1)
+    assert table.find(problem="add", seed=0)["error"] == "0.25"
+    assert table.find(problem="add", seed=1) is None
 
 
 def test_a_killed_writer_leaves_whole_rows_to_go_on_from(tmp_path):

@@ -101,6 +101,15 @@ def test_stored_settings_of_another_version_are_refused_by_key():
         from_values(Outer(), stored)
 
 
+@pytest.mark.parametrize("name, value, least", [
+    ("num_samples", 0, 1), ("num_gibbs_steps", 0, 1), ("num_frames", 0, 1),
+    ("num_ais_frames", 0, 1), ("num_ais_runs", 1, 2)])
+def test_an_evaluation_of_nothing_is_refused(name, value, least):
+    with pytest.raises(
+            ConfigError, match=f"evaluation.{name} must be at least {least}, got {value}"):
+        override(configs.named("rnn_rbm_jsb"), [f"evaluation.{name}={value}"])
+
+
 def test_an_unknown_config_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match="config must be one of rnn_jsb, .*, got 'rnn_jbs'"):
         configs.named("rnn_jbs")

@@ -37,6 +37,8 @@ def with_a_value(value: float) -> np.ndarray:
     (lambda model: model.build_for(7), "frames must be 5 wide.*got 7"),
     (lambda model: model.log_prob(np.zeros([2, 3, 5]), np.ones([2, 4], bool)),
      r"mask must have the shape \(2, 3\) of the frames, got \(2, 4\)"),
+    (lambda model: model.log_prob(np.zeros([2, 3, 5]), [[True, True, False], [False, True, True]]),
+     "mask must be True up to the end .*got True at step 1 of row 1 after False"),
     (lambda model: model.generate(np.zeros([1, 3, 5]), -1, seed=0),
      "num_steps must not be negative, got -1"),
     (lambda model: model.generate(np.zeros([1, 3, 5]), 1, seed=0, temperature=0),

@@ -117,6 +117,8 @@ def test_a_stopped_run_ends_like_an_unbroken_one(tmp_path, small):
 @pytest.mark.parametrize("part, model, message", [
     ("frames", models.SequenceModel(cells.SimpleCell(3), heads.BernoulliHead()),
      "'frames' needs a head with weights. Received: SequenceModel with a BernoulliHead"),
+    ("frames", models.RTRBM(num_hidden=3),
+     "'frames' needs a readout of its own. Received: RTRBM with a RBMHead"),
     ("recurrence", models.RTRBM(num_hidden=3), "'recurrence' needs a cell of its own"),
     ("recurrence", models.SequenceModel(cells.SimpleCell(3), heads.CategoricalHead()),
      "'recurrence' needs visible biases")])
