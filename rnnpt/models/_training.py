@@ -322,15 +322,16 @@ class SequenceTraining(CurvatureTraining):
         self, parameters: tf.Tensor, frames: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor
     ) -> tf.Tensor:
         places = tf.where(mask)
+        num_real = tf.shape(places)[0]
         if self._cheap:
-            keys = numerics.uniform(numerics.fold_in(seed, _CHOICE), tf.shape(places)[:1])
-            left = CHEAP_NUM_FRAMES - tf.cast(self._log_likelihood_mean.count, tf.int32)
-            number = tf.minimum(self._frames_a_batch.value, left)
-            places = tf.gather(places, tf.argsort(keys)[:number])
+            keys = numerics.uniform(numerics.fold_in(seed, _CHOICE), [num_real])
+            places = tf.gather(places, tf.argsort(keys)[:self._frames_a_batch.value])
         log_prob, _ = self.head.estimate_log_prob(
             tf.gather_nd(parameters, places), tf.gather_nd(frames, places), seed,
             CHEAP_SCHEDULE if self._cheap else None)
-        self._log_likelihood_mean.update_state(log_prob)
+        # The frames of a batch stand for all that it has, so that the mean is of all frames.
+        weight = tf.cast(num_real / tf.size(log_prob), log_prob.dtype)
+        self._log_likelihood_mean.update_state(log_prob, tf.fill(tf.shape(log_prob), weight))
         return self._log_likelihood_mean.result()
 
     def _make_carried_state(self) -> None:

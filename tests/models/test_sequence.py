@@ -221,6 +221,22 @@ def test_validation_in_fit_is_cheap_and_evaluate_is_full(monkeypatch, validation
     assert set(schedules) == {None}
 
 
+@pytest.mark.parametrize("validation, expected", [
+    # Two of three frames in the longer batch; one of every batch, however many there are.
+    ([(1.0, 40, 50), (0.0, 20, 50)], 2 / 3), ([(0.0, 1, 2)] * 150 + [(1.0, 1, 2)] * 50, 1 / 4)])
+def test_the_cheap_estimate_is_of_all_frames_alike(monkeypatch, validation, expected):
+    monkeypatch.setattr(
+        heads.RBMHead, "estimate_log_prob",
+        lambda self, parameters, frames, seed, schedule: (frames[:, 0], frames[:, 0]))
+    model = models.RNNRBM(3, 4, num_gibbs_steps=1)
+    model.compile(keras.optimizers.SGD(0.0))
+    batches = [{"frames": np.full([size, steps, NUM_VISIBLE], value, np.float32),
+                "mask": np.ones([size, steps], bool), "starts": np.ones([size], bool)}
+               for value, size, steps in validation]
+    logs = fit(model, make_batch(), validation_data=dataset_of(*batches))
+    np.testing.assert_allclose(logs["val_log_likelihood"], [expected], rtol=1e-5)
+
+
 def test_validation_steps_bound_an_endless_dataset():
     model = frozen_in_time(models.RNNRBM(3, 4, num_gibbs_steps=1))
     endless = dataset_of(make_batch()).repeat()
