@@ -9,6 +9,8 @@ COPY rnnpt rnnpt
 RUN pip install --constraint constraints.txt .
 
 FROM build AS test
+# One of the tests runs make, which the slim image has not.
+RUN apt-get update && apt-get install --yes --no-install-recommends make
 COPY . .
 RUN pip install --constraint constraints.txt --editable '.[test]'
 RUN python -m pytest

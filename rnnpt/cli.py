@@ -164,7 +164,9 @@ def _add_continue(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model_name", default="chorales", help="its name on the server")
     parser.add_argument("--primer_midi", type=Path, required=True, help="the file to go on from")
     parser.add_argument("--qpm", type=float, help="quarter notes a minute; the file's by default")
-    parser.add_argument("--steps_per_quarter", type=int, help="frames a quarter note")
+    parser.add_argument(
+        "--steps_per_quarter", type=int,
+        help="frames a quarter note; the model's by default, but 1 with --server, which tells none")
     _add_drawing(parser)
     parser.set_defaults(function="continue_music")
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rnnpt import cli
-from rnnpt.experiments import command
+from rnnpt.experiments import command, generation
 from rnnpt.experiments.config import CONFIGS
 from rnnpt.music.pianoroll_midi import PianoRoll, midi_to_pianoroll, onsets_of, pianoroll_to_midi
 from rnnpt.serving import server
@@ -185,6 +185,33 @@ def test_a_run_its_export_and_its_server_continue_alike(trained, exported, tmp_p
         ):
             answer = go_on(f"server{i}", "--server", address, "--model_name", "toy")
             assert answer == expected
+
+
+@pytest.mark.parametrize("flags, num_steps", [([], 12), (["--steps_per_quarter", 1], 6)])
+def test_an_export_is_continued_on_its_own_grid(
+    trained, tmp_path, capsys, monkeypatch, flags, num_steps
+):
+    (tmp_path / "1" / "assets.extra").mkdir(parents=True)
+    (tmp_path / "1" / "saved_model.pb").touch()
+    (tmp_path / "1" / "assets.extra" / "rnnpt.json").write_text('{"steps_per_quarter": 2}')
+    primes = []
+
+    def generator(prime, num_steps, seeds, temperature):
+        primes.append(prime)
+        return np.zeros((1, num_steps, 88), np.float32)
+
+    monkeypatch.setattr(generation, "from_saved_model", lambda directory: generator)
+    code, _, err = run(
+        capsys, "continue", "--saved_model", tmp_path, "--primer_midi", trained / "primer.mid",
+        "--output_dir", tmp_path / "new", *flags
+    )
+    assert code == 0, err
+    assert primes[0].shape == (1, num_steps, 88)
+
+
+def test_the_help_of_continue_tells_the_grid_with_a_server(capsys):
+    _, out, _ = run(capsys, "continue", "--help")
+    assert "but 1 with --server" in " ".join(out.split())
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The YAML of Docker Compose, Prometheus and Kubernetes, and nginx's file: read, never run."""
 
+import dataclasses
 import itertools
 import pathlib
 import re
@@ -10,7 +11,11 @@ import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from tests.test_deployment import ROOT, SERVER_FLAGS, last_stage
+from rnnpt.export import _warmup
+from rnnpt.serving._address import parse_target
+from rnnpt.serving._batching_config import read_settings
+from rnnpt.serving.server import ServerOptions
+from tests.test_deployment import ROOT, SERVER_FLAGS, dockerfile, last_stage
 
 SERVING = ROOT / "serving"
 KUBERNETES = SERVING / "k8s"
@@ -284,6 +289,33 @@ def test_autoscaler_scales_the_deployment():
 def test_one_service_is_headless():
     services = [item for item in objects() if item["kind"] == "Service"]
     assert ["clusterIP" in item["spec"] for item in services] == [False, True]
+    # The page names it in the form that the client takes.
+    name, port = services[1]["metadata"]["name"], services[1]["spec"]["ports"][0]["port"]
+    [told] = re.findall(r"client takes `(\S+)`", (SERVING / "README.md").read_text("utf-8"))
+    assert [str(address) for address in parse_target(told)] == [f"{name}:{port}"]
+
+
+def test_the_page_names_flags_that_the_embedded_server_refuses():
+    text = (SERVING / "README.md").read_text("utf-8")
+    [told] = re.findall(r"refuses those of what it lacks, such as ([^.]*)\.", text)
+    flags = re.findall(r"--(\w+)", told)
+    assert flags and set(flags) <= SERVER_FLAGS
+    assert not set(flags) & {field.name for field in dataclasses.fields(ServerOptions)}
+
+
+def test_the_comment_tells_which_batches_are_warmed_up():
+    file = SERVING / "batching.config"
+    [told] = re.findall(r"plays (\d+) and (\d+), not (\d+)\.", file.read_text("utf-8"))
+    sizes = tuple(map(int, told))
+    assert read_settings(file).allowed_batch_sizes == sizes
+    assert _warmup._BATCH_SIZES == sizes[:-1]
+
+
+def test_the_stage_of_the_tests_has_what_they_run():
+    steps = dockerfile()
+    start = steps.index(("FROM", "build AS test"))
+    installs = next(rest for _, rest in steps[start:] if "apt-get install" in rest)
+    assert "make" in installs.split()
 
 
 @pytest.mark.parametrize("flags", [

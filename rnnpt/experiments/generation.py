@@ -4,7 +4,6 @@ Each of the three is a function of the same arguments, and the same weights and 
 music. This file imports no TensorFlow until a run folder or a SavedModel asks for it.
 """
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from rnnpt.music.pianoroll_midi import (
     onsets_of,
     pianoroll_to_midi,
 )
+from rnnpt.serving._continuation import continued, read_limits
 from rnnpt.serving.client import Client
 from rnnpt.whole_file import write_bytes
 
@@ -61,7 +61,30 @@ def steps_per_quarter_of(run_dir: Path) -> int:
     Returns:
         Frames a quarter note.
     """
-    return 2 if read_config(run_dir).data == "chorales_eighth" else 1
+    data = read_config(run_dir).data.lower()  # says what is wrong before TensorFlow is imported
+    import_quietly()
+    from rnnpt.datasets.chorale import STEPS
+    from rnnpt.datasets.pianoroll import ALIASES, STEPS_PER_QUARTER
+
+    if data == "chorales_eighth":
+        return STEPS["eighth"]
+    return STEPS_PER_QUARTER[ALIASES[data]] if data in ALIASES else 1
+
+
+def exported_steps_per_quarter(directory: Path) -> int:
+    """Tells the grid that an exported model was trained on.
+
+    Args:
+        directory: A version's folder, or the folder of versions, of which the newest is taken.
+
+    Returns:
+        Frames a quarter note; 1 if the export does not say.
+    """
+    import_quietly()
+    from rnnpt.export._folder import newest_version
+    from rnnpt.export.saved_model import METADATA_FILE
+
+    return read_limits(newest_version(directory) / METADATA_FILE)["steps_per_quarter"]
 
 
 def from_saved_model(directory: Path) -> Generator:
@@ -158,8 +181,7 @@ def read_primer(path: Path, steps_per_quarter: int = 1, qpm: float | None = None
     Returns:
         The opening.
     """
-    roll = midi_to_pianoroll(path, steps_per_quarter)
-    return roll if qpm is None else dataclasses.replace(roll, qpm=qpm)
+    return midi_to_pianoroll(path, steps_per_quarter, qpm=qpm)
 
 
 def continue_file(
@@ -194,13 +216,9 @@ def continue_file(
             f"{num_steps}: add less."
         )
     prime = primer.frames[np.newaxis].astype(np.float32)
-    added = generator(prime, num_steps, _seeds(seed, 1), temperature)[0] > 0.5
-    frames = np.concatenate([primer.frames, added])
-    onsets = onsets_of(frames)
-    onsets[:len(primer.onsets)] = primer.onsets
+    added = generator(prime, num_steps, _seeds(seed, 1), temperature)[0]
     path = output_dir / "continuation.mid"
-    roll = PianoRoll(frames, onsets, primer.steps_per_quarter, primer.qpm)
-    write_bytes(path, pianoroll_to_midi(roll))
+    write_bytes(path, pianoroll_to_midi(continued(primer, added)))
     return path
 
 

@@ -32,7 +32,6 @@ def draw_learning_curve(run_dir: Path, output_dir: Path) -> Path:
     with (run_dir / LOG).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     path = output_dir / "learning_curve.png"
-    output_dir.mkdir(parents=True, exist_ok=True)
     plot_learning_curve(rows, path, title=run_dir.resolve().name)
     return path
 
@@ -53,7 +52,6 @@ def draw_curves(curves: Path, output_dir: Path) -> list[Path]:
     paths = []
     for data, runs in curve.read(curves).items():
         paths.append(output_dir / f"{curves.stem}_{data}.png")
-        output_dir.mkdir(parents=True, exist_ok=True)
         plot_validation(runs, paths[-1], curve.figure_of(runs), title=data)
     return paths
 
@@ -88,7 +86,6 @@ def draw_roll(
     Returns:
         The picture.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     plot_pianoroll(
         roll.frames, path, prime_steps, roll.onsets, roll.steps_per_quarter, title
     )

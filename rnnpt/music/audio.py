@@ -24,12 +24,12 @@ def pianoroll_to_wav(roll: PianoRoll, path: str | Path,
 
     Args:
         roll: the roll, an hour at most.
-        path: the .wav file to write.
+        path: the .wav file to write; its folder is made if missing.
         soundfont: a .sf2 file, whose first instrument plays; None takes the piano that
             pretty_midi brings.
 
     Raises:
-        FileNotFoundError: if the sound font, or the folder of the path, does not exist.
+        FileNotFoundError: if the sound font does not exist.
         MusicError: if FluidSynth is not installed or fails, the roll is too long, or the path
             is no .wav file.
     """

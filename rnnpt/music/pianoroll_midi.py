@@ -7,6 +7,7 @@ client without TensorFlow can use it.
 
 import io
 import re
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,10 +156,13 @@ def notes_to_pianoroll(pitches: np.ndarray, starts: np.ndarray, ends: np.ndarray
 
 
 def midi_to_pianoroll(source: bytes | str | Path, steps_per_quarter: int = 1,
-                      max_steps: int = MAX_STEPS, sustain: bool = False) -> PianoRoll:
+                      max_steps: int = MAX_STEPS, sustain: bool = False,
+                      qpm: float | None = None) -> PianoRoll:
     """Read a MIDI file as a piano roll on the beat grid.
 
     All instruments share one keyboard; drums (channel 10) and notes never released are left out.
+    Notes of a key that overlap sound until the last ends; in one channel of a track only if the key
+    is released as often as it is struck, else its first release ends them all.
     The roll starts at the file's first tick and ends with its last note, or with a later "all
     notes off", as `pianoroll_to_midi` writes. `notes_to_pianoroll` says how notes meet the grid.
 
@@ -168,22 +172,24 @@ def midi_to_pianoroll(source: bytes | str | Path, steps_per_quarter: int = 1,
         max_steps: the longest roll to make, at most 65536.
         sustain: whether the sustain pedal holds the notes of its track and channel, until it is
             lifted or the same key is struck again.
+        qpm: tempo in quarter notes a minute, in place of the file's, which may then be any.
 
     Returns:
-        The roll, with the file's first tempo.
+        The roll, with the file's first tempo if there is no other.
 
     Raises:
         FileNotFoundError: if there is no such file.
         MusicError: if the file is no MIDI file, damaged, not counted in beats, too large or too
-            long, or has no note in the 88 keys.
+            long, has no note in the 88 keys, or the tempo lies out of range.
         TypeError: if the source is neither a path nor bytes, or a count no integer.
     """
     midi = _parse(_read(source))
-    qpm, end = _keep_notes(midi)
+    first_qpm, end = _keep_notes(midi)
     instruments = pretty_midi.PrettyMIDI(mido_object=midi).instruments if midi.tracks else []
     notes = np.concatenate([np.zeros((0, 3))] + [_notes(i, sustain) for i in instruments])
     pitches, starts, ends = notes.T * [[1], [2], [2]]  # without tempo events, 2 quarters a second
-    return notes_to_pianoroll(pitches, starts, ends, steps_per_quarter, qpm, max_steps,
+    return notes_to_pianoroll(pitches, starts, ends, steps_per_quarter,
+                              first_qpm if qpm is None else qpm, max_steps,
                               end / midi.ticks_per_beat)
 
 
@@ -263,14 +269,15 @@ def _parse(data: bytes) -> mido.MidiFile:
 
 def _keep_notes(midi: mido.MidiFile) -> tuple[float, int]:
     """Strip all but notes and pedals; return the first tempo and the last all-notes-off tick."""
-    tempos, end, num_notes, tracks = [], 0, 0, []
+    tempos, end, num_notes, tracks = {}, 0, 0, []
     for events in midi.tracks:
-        tick, last, kept = 0, 0, mido.MidiTrack()
-        for event in events:
+        tick, last, kept, early = 0, 0, mido.MidiTrack(), _early_ends(events)
+        for index, event in enumerate(events):
             tick += event.time
             if event.type == "set_tempo":
-                tempos.append((tick, event.tempo))
-            if event.type not in _KEPT_TYPES or event.channel == _DRUM_CHANNEL:
+                tempos[tick] = event.tempo  # the last one at a tick counts, as in a player
+            if (event.type not in _KEPT_TYPES or event.channel == _DRUM_CHANNEL
+                    or index in early):
                 continue
             if tick > MAX_TICKS:
                 raise MusicError(f"source must last at most {MAX_TICKS} ticks, got more: export "
@@ -283,8 +290,33 @@ def _keep_notes(midi: mido.MidiFile) -> tuple[float, int]:
             kept.append(event)
         tracks.append(kept)
     midi.tracks = [track for track in tracks if track]
-    _, tempo = min(tempos, default=(0, 500_000))  # microseconds a quarter note
+    tempo = tempos[min(tempos)] if tempos else 500_000  # microseconds a quarter note
     return 6e7 / max(tempo, 1), end
+
+
+def _early_ends(events: mido.MidiTrack) -> set[int]:
+    """Find the note-offs after which another note of the key sounds on.
+
+    pretty_midi lets the first note-off end all notes of a key. Where a key is not released as often
+    as it is struck, that stands: no count tells which of the notes sound on.
+    """
+    num_open: Counter[tuple[int, int]] = Counter()
+    early: dict[tuple[int, int], list[int]] = defaultdict(list)
+    unmatched = set()
+    for index, event in enumerate(events):
+        if event.type not in ("note_on", "note_off"):
+            continue
+        key = event.channel, event.note
+        if event.type == "note_on" and event.velocity > 0:
+            num_open[key] += 1
+            continue
+        num_open[key] -= 1
+        if num_open[key] > 0:
+            early[key].append(index)
+        elif num_open[key] < 0:
+            unmatched.add(key)
+    return {index for key, indices in early.items()
+            if num_open[key] == 0 and key not in unmatched for index in indices}
 
 
 def _notes(instrument: pretty_midi.Instrument, sustain: bool) -> np.ndarray:

@@ -37,7 +37,7 @@ def plot_pianoroll(frames: np.ndarray, path: str | Path, prime_steps: int | None
 
     Args:
         frames: 1 where a key sounds, 0 elsewhere (T, 88).
-        path: the picture to write, .png, .pdf or .svg.
+        path: the picture to write, .png, .pdf or .svg; its folder is made if missing.
         prime_steps: how many steps were given; the rest, in another colour, is the
             continuation. None draws all in one colour.
         onsets: where notes begin (T, 88); without, a stretch of steps is one note.
@@ -45,7 +45,6 @@ def plot_pianoroll(frames: np.ndarray, path: str | Path, prime_steps: int | None
         title: what stands above.
 
     Raises:
-        FileNotFoundError: if the picture's folder does not exist.
         MusicError: if the frames are no roll, the prime is longer than they are, or the
             picture's format is none of the three.
     """
@@ -83,11 +82,10 @@ def plot_learning_curve(rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequenc
         rows: a row an epoch in order, or a list a column: `log_likelihood` (training) and
             `val_log_likelihood`, one of them at least, in nats a frame, as numbers or as
             a CSV file gives them, and `phase` if there are several. Empty values are left out.
-        path: the picture to write, .png, .pdf or .svg.
+        path: the picture to write, .png, .pdf or .svg; its folder is made if missing.
         title: what stands above.
 
     Raises:
-        FileNotFoundError: if the picture's folder does not exist.
         MusicError: if there is nothing to draw, a value is no number, or the picture's format
             is none of the three.
     """
@@ -127,13 +125,12 @@ def plot_validation(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: str |
         runs: by name, points in order of time: `seconds` and `cpu_seconds` since the run's
             beginning, the figure, `phase` and `epoch`, as numbers and texts or as a CSV file gives
             them.
-        path: the picture to write, .png, .pdf or .svg.
+        path: the picture to write, .png, .pdf or .svg; its folder is made if missing.
         figure: "val_accuracy", in percent, or "val_log_likelihood", in nats a frame, of which what
             is far below the highest is cut off.
         title: what stands above.
 
     Raises:
-        FileNotFoundError: if the picture's folder does not exist.
         MusicError: if there is nothing to draw, a value is no number, the figure is another one, or
             the picture's format is none of the three.
     """

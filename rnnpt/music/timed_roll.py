@@ -98,6 +98,7 @@ def midi_to_timed_roll(
     """Read a MIDI file as a roll of seconds, at the tempos that the file tells.
 
     All instruments share one keyboard; drums (channel 10) and notes never released are left out.
+    Overlapping notes of a key are read as by `midi_to_pianoroll`.
 
     Args:
         source: the file's path, or its bytes; at most 1 MiB.

@@ -5,6 +5,7 @@ The checks and their words are TensorFlow Serving's.
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -53,13 +54,17 @@ def merge(requests: Sequence[Arrays], num_more: int = 0) -> list[np.ndarray]:
     """
     merged = []
     for values in zip(*requests, strict=True):
-        shapes = {value.shape[1:] for value in values}
-        if len(shapes) > 1:
-            shape = tuple(max(sizes) for sizes in zip(*shapes, strict=True))
-            values = tuple(_pad(value, shape) for value in values)
+        shape = _common_shape(values)
+        values = tuple(_pad(value, shape) for value in values)
         more = [values[-1][:1]] * num_more
         merged.append(np.concatenate([*values, *more]) if len(values) + num_more > 1 else values[0])
     return merged
+
+
+def _common_shape(values: Arrays) -> tuple[int, ...]:
+    """The longest of each dimension but the first."""
+    shapes = {value.shape[1:] for value in values}
+    return tuple(max(sizes) for sizes in zip(*shapes, strict=True))
 
 
 def _pad(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -67,9 +72,34 @@ def _pad(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         return value
     if not value.size:
         raise InvalidArgument("Got empty tensor in batch of non-empty tensors.")
-    padded = np.full((value.shape[0], *shape), value.flat[0], value.dtype)
-    padded[tuple(slice(size) for size in value.shape)] = value
-    return padded
+    return _fill_up(value, shape, value.flat[0])
+
+
+def _fill_up(value: np.ndarray, shape: tuple[int, ...], filler: Any) -> np.ndarray:
+    filled = np.full((value.shape[0], *shape), filler, value.dtype)
+    filled[tuple(slice(size) for size in value.shape)] = value
+    return filled
+
+
+def join(answers: Sequence[Arrays]) -> list[np.ndarray]:
+    """Makes the answers to the parts of a request the answer to all of it.
+
+    A part's neighbours decide how long `generate` makes its frames: the shorter ones are filled up
+    with zeros, which is what stands past a row's own `length` anyway.
+
+    Args:
+        answers: The outputs of each part, in the order of their rows.
+
+    Returns:
+        The outputs of all.
+    """
+    joined = []
+    for values in zip(*answers, strict=True):
+        shape = _common_shape(values)
+        joined.append(np.concatenate([
+            value if value.shape[1:] == shape else
+            _fill_up(value, shape, b"" if value.dtype == object else 0) for value in values]))
+    return joined
 
 
 def split(outputs: Arrays, sizes: Sequence[int], num_more: int = 0) -> list[list[np.ndarray]]:

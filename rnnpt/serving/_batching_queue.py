@@ -13,7 +13,7 @@ from concurrent.futures import Future
 import numpy as np
 
 from rnnpt.serving._batching_config import BatchingSettings
-from rnnpt.serving._batching_merge import Arrays
+from rnnpt.serving._batching_merge import Arrays, join
 from rnnpt.serving.error import InvalidArgument, Unavailable
 
 _FULL = "The batch scheduling queue to which this task was submitted is full; "
@@ -60,13 +60,13 @@ class Task:
                 waiting -= 1
                 if waiting:
                     return
-            errors = [part.outputs.exception() for part in parts]
-            error = next((error for error in errors if error is not None), None)
-            if error is not None:
+            # What a callback raises is lost, and whoever waits would wait for ever.
+            try:
+                answer = join([part.outputs.result() for part in parts])
+            except BaseException as error:  # handed to who waits
                 self.outputs.set_exception(error)
-                return
-            answers = [part.outputs.result() for part in parts]
-            self.outputs.set_result([np.concatenate(values) for values in zip(*answers)])
+            else:
+                self.outputs.set_result(answer)
 
         for part in parts:
             part.outputs.add_done_callback(collect)

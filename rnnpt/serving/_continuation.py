@@ -1,10 +1,11 @@
-"""A MIDI file as the client's music, and back.
+"""A MIDI file as the client's music, and back, and what an export says of its own music.
 
 The reader is imported when the first file comes: it is half the start of a client that reads none.
 """
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,27 @@ from rnnpt.serving.error import InvalidArgument
 if TYPE_CHECKING:
     from rnnpt.music.pianoroll_midi import PianoRoll
 
+#: Where an export does not say what it was made with; these are the defaults of `export.save`.
+DEFAULTS = {"max_steps": 1024, "max_num_steps": 1024, "steps_per_quarter": 1}
+
+
+def read_limits(file: Path) -> dict[str, int]:
+    """Reads what an export says of itself.
+
+    Args:
+        file: Its `assets.extra/rnnpt.json`, which need not be there.
+
+    Returns:
+        "max_steps", "max_num_steps" and "steps_per_quarter"; `DEFAULTS` for what it does not say.
+    """
+    try:
+        told = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        told = None
+    told = told if isinstance(told, dict) else {}
+    return {name: told[name] if isinstance(told.get(name), int) and told[name] > 0 else default
+            for name, default in DEFAULTS.items()}
+
 
 def read_prime(data: bytes, steps_per_quarter: int, qpm: float | None) -> "PianoRoll":
     """Reads a file.
@@ -21,7 +43,7 @@ def read_prime(data: bytes, steps_per_quarter: int, qpm: float | None) -> "Piano
     Args:
         data: Its bytes.
         steps_per_quarter: The grid that the model was trained on.
-        qpm: Another tempo for it, in quarter notes a minute; None for its own.
+        qpm: The tempo, in quarter notes a minute, in place of its own; None for that.
 
     Returns:
         The music.
@@ -35,8 +57,7 @@ def read_prime(data: bytes, steps_per_quarter: int, qpm: float | None) -> "Piano
         raise InvalidArgument(f"data must be the bytes of a MIDI file, got {type(data).__name__}: "
                               "read the file first")
     try:
-        roll = pianoroll_midi.midi_to_pianoroll(data, steps_per_quarter)
-        return roll if qpm is None else dataclasses.replace(roll, qpm=qpm)
+        return pianoroll_midi.midi_to_pianoroll(data, steps_per_quarter, qpm=qpm)
     except (pianoroll_midi.MusicError, TypeError) as error:
         raise InvalidArgument(str(error)) from None
 
@@ -53,20 +74,31 @@ def as_prime(roll: "PianoRoll") -> np.ndarray:
     return roll.frames[np.newaxis].astype(np.float32)
 
 
-def continued(prime: "PianoRoll", generated: Generated) -> "PianoRoll":
+def drawn(generated: Generated) -> np.ndarray:
+    """Takes the frames of a row that was generated.
+
+    Args:
+        generated: The answer to one row.
+
+    Returns:
+        Those that the model promises (N, V).
+    """
+    return generated.frames[0, :generated.length[0]]
+
+
+def continued(prime: "PianoRoll", added: np.ndarray) -> "PianoRoll":
     """Puts music and its continuation together.
 
     Args:
         prime: The music.
-        generated: The continuation.
+        added: The frames of the continuation (N, V); a key sounds where one is above 0.5.
 
     Returns:
         Both; keys that sound on in the continuation are not struck again.
     """
     from rnnpt.music import pianoroll_midi
 
-    added: Any = generated.frames[0, :generated.length[0]] > 0.5
-    frames = np.concatenate([prime.frames, added.astype(prime.frames.dtype)])
+    frames = np.concatenate([prime.frames, added > 0.5])
     onsets = pianoroll_midi.onsets_of(frames)
     onsets[:len(prime.onsets)] = prime.onsets
     return pianoroll_midi.PianoRoll(frames, onsets, prime.steps_per_quarter, prime.qpm)
@@ -84,4 +116,4 @@ def write_continued(prime: "PianoRoll", generated: Generated) -> bytes:
     """
     from rnnpt.music import pianoroll_midi
 
-    return pianoroll_midi.pianoroll_to_midi(continued(prime, generated))
+    return pianoroll_midi.pianoroll_to_midi(continued(prime, drawn(generated)))

@@ -182,6 +182,26 @@ class Dialogue:
         deadline: Deadline,
     ) -> Script[Generated]:
         """As `Client.generate`."""
+        if state is not None or self.model.version is not None:
+            return (yield from self._generate(
+                prime, num_steps, seed, temperature, length, state, deadline))
+        gone: int | None = None
+        while True:
+            # The state that one version starts with means nothing to another.
+            metadata = yield from self.metadata(deadline)
+            try:
+                return (yield from self.pinned(metadata)._generate(
+                    prime, num_steps, seed, temperature, length, None, deadline))
+            except NotFound:
+                if metadata.version == gone:
+                    raise
+                gone = metadata.version
+
+    def _generate(
+        self, prime: ArrayLike | None, num_steps: ArrayLike, seed: ArrayLike,
+        temperature: ArrayLike, length: ArrayLike | None, state: np.ndarray | None,
+        deadline: Deadline,
+    ) -> Script[Generated]:
         if prime is None:
             # A frame that does not count: servers differ on tensors without elements.
             num_rows = 1 if state is None else len(state)

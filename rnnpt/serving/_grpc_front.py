@@ -4,7 +4,6 @@ SessionService is not registered, as there; nor is the profiler's service, which
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -29,25 +28,21 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from rnnpt.serving import _predict
+from rnnpt.serving import _predict, _tensor
 from rnnpt.serving._bounded_executor import BoundedExecutor
+from rnnpt.serving._grpc_option import OPTIONS, channel_arguments
 from rnnpt.serving._manager import ModelManager
 from rnnpt.serving._offload import Offload
 from rnnpt.serving._option import ServerOptions
-from rnnpt.serving.error import Internal, InvalidArgument, ServingError
+from rnnpt.serving.error import Internal, ServingError
 
 SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 # Longer error texts do not fit the trailers of an answer.
 _MAX_ERROR_BYTES = 1024
-_MAX_INT32 = 2**31 - 1
 # What is read in some 50 microseconds, while nobody else is answered.
 _MAX_BYTES_IN_LOOP = 64 * 1024
-OPTIONS = (
-    ("grpc.max_receive_message_length", _MAX_INT32),
-    ("grpc.max_send_message_length", _MAX_INT32),
-    # Without this a second server shares the port in silence.
-    ("grpc.so_reuseport", 0),
-)
+# A few bytes may stand for many values, all equal.
+_MAX_VALUES_IN_LOOP = _MAX_BYTES_IN_LOOP
 
 
 async def _abort(context: grpc.aio.ServicerContext, error: ServingError) -> None:
@@ -112,6 +107,8 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self, request: predict_pb2.PredictRequest, ends_at: float | None
     ) -> _predict.Pending | None:
         if request.ByteSize() > _MAX_BYTES_IN_LOOP:
+            return None
+        if sum(map(_tensor.count_values, request.inputs.values())) > _MAX_VALUES_IN_LOOP:
             return None
         return _predict.begin_predict(
             self._manager, request, ends_at, self._as_content, self._executor.admit)
@@ -274,32 +271,3 @@ async def _health() -> health.aio.HealthServicer:
     for name in SERVICES:
         await servicer.set(name.rpartition(".")[2], health_pb2.HealthCheckResponse.SERVING)
     return servicer
-
-
-def channel_arguments(options: ServerOptions) -> list[tuple[str, str | int]]:
-    """Reads `grpc_channel_arguments`.
-
-    Args:
-        options: The settings.
-
-    Returns:
-        gRPC's names and values, whole numbers as such.
-
-    Raises:
-        InvalidArgument: If an argument has no value.
-    """
-    pairs: list[tuple[str, str | int]] = []
-    for word in filter(None, options.grpc_channel_arguments.split(",")):
-        name, is_pair, value = word.partition("=")
-        if not is_pair or not name:
-            raise InvalidArgument(
-                f"grpc_channel_arguments must be a list of name=value, got {word!r}; separate them "
-                "by commas")
-        pairs.append((name, _integer(value)))
-    return pairs
-
-
-def _integer(value: str) -> str | int:
-    """gRPC knows integers of 32 bits; what is none stays text."""
-    is_integer = re.fullmatch("-?[0-9]{1,10}", value) and abs(int(value)) <= _MAX_INT32
-    return int(value) if is_integer else value

@@ -18,6 +18,8 @@ from rnnpt.serving.error import ServingError
 # labels a metric; past it they are counted under one name.
 MAX_UNKNOWN_LABEL_SETS = 500
 OTHER = "(other)"
+# Characters of such a name; a longer one is counted under that name at once.
+LONGEST_UNKNOWN_NAME = 256
 _PREFIX = ":tensorflow:serving:"
 _MICROSECONDS = 1e6
 
@@ -124,6 +126,8 @@ class Metrics:
             seconds: How long it took.
         """
         with self._lock:
+            if len(model_name) > LONGEST_UNKNOWN_NAME and model_name not in self._known:
+                model_name = OTHER
             self._count("request_count", (model_name, code), 1)
             if code == "OK":
                 self._count("request_latency", (model_name, api, entrypoint),

@@ -1,8 +1,6 @@
 """A MIDI file continued by a model of the server."""
 
 import contextlib
-import dataclasses
-import json
 import threading
 from collections.abc import Iterator, Mapping
 
@@ -12,16 +10,13 @@ from tensorflow_serving.apis import model_pb2, predict_pb2
 from rnnpt.music.pianoroll_midi import MAX_STEPS, NUM_KEYS, PianoRoll
 from rnnpt.serving import _predict, _tensor
 from rnnpt.serving._argument import as_seeds
-from rnnpt.serving._continuation import as_prime, continued
+from rnnpt.serving._continuation import as_prime, continued, drawn, read_limits
 from rnnpt.serving._manager import ModelManager
 from rnnpt.serving._midi_query import Parameters
 from rnnpt.serving._midi_reader import MidiReader
 from rnnpt.serving._servable import METADATA_FILE, Servable
 from rnnpt.serving._transport import Generated
 from rnnpt.serving.error import Cancelled, FailedPrecondition, InvalidArgument, NotFound
-
-#: Where an export does not say what it was made with; these are the defaults of `export.save`.
-DEFAULTS = {"max_steps": 1024, "max_num_steps": 1024, "steps_per_quarter": 1}
 
 
 def continue_file(
@@ -51,20 +46,18 @@ def continue_file(
         name = _model_name(manager, parameters.model)
         servable = stack.enter_context(_borrowed(manager, name, parameters.version))
         _check_musical(servable, name)
-        limits = read_limits(servable)
+        limits = read_limits(servable.path / METADATA_FILE)
         _check_steps(parameters.num_steps, limits["max_num_steps"])
         grid = parameters.steps_per_quarter or limits["steps_per_quarter"]
-        prime = reader.read(data, grid, ends_at=ends_at)
+        prime = reader.read(data, grid, ends_at=ends_at, qpm=parameters.qpm)
         if len(prime.frames) + parameters.num_steps > MAX_STEPS:
             raise InvalidArgument(
                 f"num_steps must be at most {MAX_STEPS} with the file's {len(prime.frames)} steps, "
                 f"got {parameters.num_steps}; cut the piece")
-        if parameters.qpm is not None:
-            prime = dataclasses.replace(prime, qpm=parameters.qpm)
         _check_wanted(gone)
         generated = _generate(servable, parameters, prime, limits["max_steps"], ends_at)
     _check_wanted(gone)
-    return reader.write(continued(prime, generated), ends_at)
+    return reader.write(continued(prime, drawn(generated)), ends_at)
 
 
 def _model_name(manager: ModelManager, wanted: str) -> str:
@@ -113,24 +106,6 @@ def _check_steps(num_steps: int, most: int) -> None:
 def _check_wanted(gone: threading.Event) -> None:
     if gone.is_set():
         raise Cancelled("the client must wait for its answer, got its leave; ask again")
-
-
-def read_limits(servable: Servable) -> dict[str, int]:
-    """Reads what an export says of itself.
-
-    Args:
-        servable: The model.
-
-    Returns:
-        "max_steps", "max_num_steps" and "steps_per_quarter"; `DEFAULTS` for what it does not say.
-    """
-    try:
-        told = json.loads((servable.path / METADATA_FILE).read_text("utf-8"))
-    except (OSError, ValueError):
-        told = None
-    told = told if isinstance(told, dict) else {}
-    return {name: told[name] if isinstance(told.get(name), int) and told[name] > 0 else default
-            for name, default in DEFAULTS.items()}
 
 
 def _generate(

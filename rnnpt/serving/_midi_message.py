@@ -13,8 +13,9 @@ from rnnpt.music.pianoroll_midi import NUM_KEYS, PianoRoll
 
 #: Kind and length of the body that follows.
 HEADER = struct.Struct(">cI")
-#: In front of a file: steps in a quarter note, and the longest roll to make.
-GRID = struct.Struct(">II")
+#: In front of a file: steps in a quarter note, the longest roll to make, and the tempo, which is no
+#: number where the file's own is wanted.
+GRID = struct.Struct(">IId")
 # In front of the bits of a roll: its steps, those in a quarter note, its tempo.
 _ROLL = struct.Struct(">IId")
 #: Kinds: started; a file to be read; a roll that was read or is to be written; a file; why not.

@@ -78,7 +78,7 @@ class MidiReader:
 
     def read(
         self, data: bytes, steps_per_quarter: int = 1, max_steps: int = MAX_STEPS,
-        ends_at: float = math.inf,
+        ends_at: float = math.inf, qpm: float | None = None,
     ) -> PianoRoll:
         """Reads a file; any thread may call it.
 
@@ -87,6 +87,7 @@ class MidiReader:
             steps_per_quarter: Steps in a quarter note, 1 to 96.
             max_steps: The longest roll to make.
             ends_at: When the caller's time is over, on the monotonic clock.
+            qpm: The tempo, in quarter notes a minute, in place of the file's; None for that.
 
         Returns:
             The music.
@@ -96,7 +97,7 @@ class MidiReader:
                 `DeadlineExceeded` if the time is over, `Unavailable` if no process gets free in
                 time or the reader is closed, `Internal` if a process ended for no reason known.
         """
-        body = GRID.pack(steps_per_quarter, max_steps) + data
+        body = GRID.pack(steps_per_quarter, max_steps, math.nan if qpm is None else qpm) + data
         return self._ask(READ, body, f"one of {len(data)} bytes", unpack_roll, ends_at)
 
     def write(self, roll: PianoRoll, ends_at: float = math.inf) -> bytes:
@@ -127,12 +128,15 @@ class MidiReader:
         for _ in range(num_processes):
             self._idle.get().close()
 
-    def _start(self) -> MidiProcess:
+    def _start(self, ended: MidiProcess | None = None) -> MidiProcess:
+        """A new process, in the place of one that has ended if there is one."""
+        # Under one lock: `close` waits for as many to become idle as it finds here.
         with self._lock:
             if self._is_closed:
                 raise _closed()
             process = MidiProcess(*self._limits)
             self._processes.add(process)
+            self._processes.discard(ended)
         return process
 
     @contextlib.contextmanager
@@ -163,13 +167,10 @@ class MidiReader:
             return process
         process.close()
         try:
-            fresh = self._start()
+            return self._start(process)
         except OSError as error:
             raise Unavailable(f"a MIDI process must start, got {error.strerror}; free processes "
                               "and memory of the server's machine") from None
-        with self._lock:
-            self._processes.remove(process)
-        return fresh
 
     def _ask(
         self, kind: bytes, body: bytes, what: str, decode: Callable[[bytes], _Decoded],

@@ -6,6 +6,7 @@ Requests come on standard input and answers go to standard output, as messages o
 until the input ends. The process imports NumPy and the MIDI libraries, no TensorFlow.
 """
 
+import math
 import os
 import resource
 import sys
@@ -64,8 +65,9 @@ def _answer(kind: bytes, body: bytes, memory_bytes: int) -> tuple[bytes, bytes]:
     what = f"one of {len(body) - GRID.size} bytes" if kind == READ else "one to be written"
     try:
         if kind == READ:
-            steps_per_quarter, max_steps = GRID.unpack_from(body)
-            roll = midi_to_pianoroll(body[GRID.size:], steps_per_quarter, max_steps)
+            steps_per_quarter, max_steps, qpm = GRID.unpack_from(body)
+            roll = midi_to_pianoroll(body[GRID.size:], steps_per_quarter, max_steps,
+                                     qpm=None if math.isnan(qpm) else qpm)
             return ROLL, pack_roll(roll)
         return MIDI, pianoroll_to_midi(unpack_roll(body))
     except MusicError as error:

@@ -47,6 +47,10 @@ VALUE_FIELDS = {
 _PACKED_TAGS = {1: b"\x2a", 2: b"\x32"}
 # A message cannot be longer than this, nor should one that repeats a value unpack to more.
 _MAX_BYTES = 2**31 - 1
+# Of a shape that is remembered. Dimensions may have names, which are as long as a caller likes.
+_MAX_KNOWN_BYTES = 255
+# The product of more would take long. Source: TensorFlow's tensor_shape.h, MaxDimensions.
+_MAX_DIMENSIONS = 254
 
 
 def from_proto(proto: Any) -> np.ndarray:
@@ -64,10 +68,9 @@ def from_proto(proto: Any) -> np.ndarray:
     Raises:
         ValueError: If the type, the shape and the values do not fit together.
     """
-    number, content, shape_proto = proto.dtype, proto.tensor_content, proto.tensor_shape
+    number, content = proto.dtype, proto.tensor_content
     dtype = DTYPES.get(number)
-    message_class: Any = type(shape_proto)
-    shape, count = _read_shape(message_class, shape_proto.SerializeToString())
+    shape, count = _read_shape(proto.tensor_shape)
     if dtype is None or count is None:
         raise ValueError(f"dtype and shape must be known, got dtype {number}, shape {shape}")
     if count * dtype.itemsize > _MAX_BYTES:
@@ -85,15 +88,37 @@ def from_proto(proto: Any) -> np.ndarray:
     return array.reshape(shape)
 
 
-# A player's tensors have the same few shapes with every request, and each number of a message that
-# is looked at is an object of its own.
-@functools.lru_cache(1024)
-def _read_shape(message_class: Any, data: bytes) -> tuple[list[int], int | None]:
+def count_values(proto: Any) -> int:
+    """Counts the values that a tensor message stands for, which may be more than it holds.
+
+    Args:
+        proto: A `TensorProto`.
+
+    Returns:
+        How many its shape tells of, 0 if they are not known.
+    """
+    return _read_shape(proto.tensor_shape)[1] or 0
+
+
+def _read_shape(proto: Any) -> tuple[list[int], int | None]:
     """The sizes of a shape, and how many numbers it holds if they are known."""
+    message_class: Any = type(proto)
+    data = proto.SerializeToString()
+    read = _recall_shape if len(data) <= _MAX_KNOWN_BYTES else _parse_shape
+    return read(message_class, data)
+
+
+def _parse_shape(message_class: Any, data: bytes) -> tuple[list[int], int | None]:
     proto = message_class.FromString(data)
     shape = [dim.size for dim in proto.dim]
-    is_known = not proto.unknown_rank and min(shape, default=0) >= 0
+    is_known = (not proto.unknown_rank and len(shape) <= _MAX_DIMENSIONS
+                and min(shape, default=0) >= 0)
     return shape, math.prod(shape) if is_known else None
+
+
+# A player's tensors have the same few shapes with every request, and each number of a message that
+# is looked at is an object of its own.
+_recall_shape = functools.lru_cache(1024)(_parse_shape)
 
 
 def _array(values: Any, number: int, dtype: np.dtype) -> np.ndarray:

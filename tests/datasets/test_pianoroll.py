@@ -95,6 +95,23 @@ def test_names_are_free_in_case_and_may_be_short(alias, tmp_path):
     assert data.test.names == ["test_000", "test_001"]
 
 
+@pytest.mark.parametrize("name, steps_per_quarter", [
+    ("JSB_Chorales", 1), ("jsb", 1), ("Nottingham", 2), ("NOTTINGHAM", 2), ("MuseData", 2),
+    ("muse", 2), ("Piano_midi", 2), ("piano-midi.de", 2)])
+def test_a_frame_is_an_eighth_note_and_of_jsb_a_quarter(name, steps_per_quarter, tmp_path):
+    write_mat(tmp_path, pianoroll.ALIASES[name.lower()])
+    assert pianorolls(name, tmp_path).steps_per_quarter == steps_per_quarter
+
+
+def test_basses_of_nottingham_last_for_bars_of_eighth_notes(shared_data):
+    lengths = []
+    for roll in pianorolls("nottingham", shared_data).train.sequences:
+        lowest = np.where(roll.any(axis=1), roll.argmax(axis=1), -1)
+        lengths.append(np.diff(np.flatnonzero(np.diff(lowest))))
+    counts = np.bincount(np.concatenate(lengths))[2:]
+    assert set(np.argsort(counts)[-2:] + 2) == {6, 8}  # of 6/8 and of 4/4
+
+
 def test_unknown_name_is_refused():
     with pytest.raises(ValueError, match="`name` must be one of JSB_Chorales.*name='bach'"):
         pianorolls("bach")

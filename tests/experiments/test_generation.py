@@ -1,9 +1,10 @@
 """Music from a generator: what is written, and what the three sources share."""
 
+import mido
 import numpy as np
 import pytest
 
-from rnnpt.experiments import generation
+from rnnpt.experiments import generation, run_folder
 from rnnpt.experiments.setting import ConfigError
 from rnnpt.music.pianoroll_midi import (
     MusicError,
@@ -65,6 +66,36 @@ def test_a_primer_has_the_tempo_that_is_asked_for(tmp_path):
     assert generation.read_primer(path, 2, qpm=70).qpm == 70
     with pytest.raises(MusicError, match="qpm must lie between .*, got 0"):
         generation.read_primer(path, 2, qpm=0)
+
+
+def test_a_primer_of_an_impossible_tempo_is_read_at_another(tmp_path):
+    path = tmp_path / "primer.mid"
+    fast = mido.MetaMessage("set_tempo", tempo=1)
+    note = [mido.Message(kind, note=60, time=time) for kind, time in
+            (("note_on", 0), ("note_off", 480))]
+    mido.MidiFile(tracks=[mido.MidiTrack([fast, *note])], ticks_per_beat=480).save(path)
+    with pytest.raises(MusicError, match="qpm must lie between .*, got 6e"):
+        generation.read_primer(path)
+    assert generation.read_primer(path, qpm=70).qpm == 70
+
+
+@pytest.mark.parametrize("data, steps_per_quarter", [
+    ("chorales", 1), ("chorales_eighth", 2), ("Chorales_Eighth", 2), ("jsb", 1), ("Nottingham", 2),
+    ("muse", 2), ("PIANO_MIDI", 2), ("piano-midi.de", 2), ("midi_folder:Nottingham", 1)])
+def test_a_run_tells_the_grid_of_its_data_in_any_case(tmp_path, data, steps_per_quarter):
+    run_folder.open_run(tmp_path / "run", "rnn_jsb", [f"data={data}"])
+    assert generation.steps_per_quarter_of(tmp_path / "run") == steps_per_quarter
+
+
+@pytest.mark.parametrize("text, steps_per_quarter", [('{"steps_per_quarter": 2}', 2), (None, 1)])
+def test_an_export_tells_the_grid_of_its_newest_version(tmp_path, text, steps_per_quarter):
+    for version in ("1", "2"):
+        (tmp_path / version / "assets.extra").mkdir(parents=True)
+        (tmp_path / version / "saved_model.pb").touch()
+    if text is not None:
+        (tmp_path / "2" / "assets.extra" / "rnnpt.json").write_text(text)
+    for directory in (tmp_path, tmp_path / "2"):
+        assert generation.exported_steps_per_quarter(directory) == steps_per_quarter
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,26 @@ def test_tempo_events_of_a_later_track_do_no_harm():
     assert midi_to_pianoroll(midi([on(64, 0), off(64, 480)], late)).qpm == pytest.approx(90)
 
 
+def test_of_several_first_tempos_the_last_counts_as_in_a_player():
+    def tempo(qpm, time=0):
+        return mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(qpm), time=time)
+
+    note = [on(60, 0), off(60, 480)]
+    assert midi_to_pianoroll(midi([tempo(90), tempo(60), *note])).qpm == pytest.approx(60)
+    assert midi_to_pianoroll(midi([tempo(60), tempo(90), *note])).qpm == pytest.approx(90)
+    assert midi_to_pianoroll(midi([tempo(90)], [tempo(60), *note])).qpm == pytest.approx(60)
+    assert midi_to_pianoroll(midi([tempo(90, 9)], [tempo(60), *note])).qpm == pytest.approx(60)
+
+
+@pytest.mark.parametrize("microseconds", [0, 59_999, 2**24 - 1, 500_000])
+def test_a_tempo_that_is_asked_for_stands_in_place_of_any(microseconds):
+    data = midi([mido.MetaMessage("set_tempo", tempo=microseconds), on(60, 0), off(60, 960)])
+    roll = midi_to_pianoroll(data, qpm=70)
+    assert (roll.qpm, steps(roll)) == (70, [0, 1])
+    with pytest.raises(MusicError, match="qpm must lie between 4 and 1000 .* got 2000"):
+        midi_to_pianoroll(data, qpm=2000)
+
+
 def test_file_without_a_tempo_runs_at_120():
     assert midi_to_pianoroll(midi([on(60, 0), off(60, 480)])).qpm == 120
 
@@ -157,6 +177,31 @@ def test_repeated_note_is_told_from_a_held_one():
 def test_unison_of_two_tracks_keeps_the_longer_note():
     roll = midi_to_pianoroll(midi([on(60, 0), off(60, 4 * 480)], [on(60, 480), off(60, 480)]))
     assert (steps(roll), onsets(roll)) == ([0, 1, 2, 3], [0, 1])
+
+
+def test_overlapping_notes_of_one_track_sound_until_the_last_ends():
+    roll = midi_to_pianoroll(midi([on(60, 0), on(60, 0), off(60, 960), off(60, 960)]))
+    assert (steps(roll), onsets(roll)) == ([0, 1, 2, 3], [0])
+    data = midi([on(60, 0), on(60, 480), on(62, 0), off(60, 240), off(62, 240), off(60, 960),
+                 on(60, 480), off(60, 480)])
+    roll = midi_to_pianoroll(data)
+    assert (steps(roll), onsets(roll)) == ([0, 1, 2, 3, 5], [0, 1, 5])
+    assert steps(roll, 62) == [1]
+
+
+def test_overlapping_notes_of_two_channels_end_each_for_itself():
+    data = midi([on(60, 0), on(60, 480, 1), off(60, 480), on(60, 480), off(60, 480, 1),
+                 off(60, 480)])
+    roll = midi_to_pianoroll(data)
+    assert (steps(roll), onsets(roll)) == ([0, 1, 2, 3, 4], [0, 1, 3])
+
+
+@pytest.mark.parametrize("events", [
+    [on(60, 0), on(60, 480), off(60, 480), on(62, 0), off(62, 480)],
+    [off(60, 0), on(60, 0), on(60, 480), off(60, 480), on(62, 0), off(62, 480)]])
+def test_a_key_whose_releases_match_no_strokes_ends_with_its_first_release(events):
+    roll = midi_to_pianoroll(midi(events))
+    assert (steps(roll), onsets(roll), steps(roll, 62)) == ([0, 1], [0, 1], [2])
 
 
 def test_sustain_pedal_holds_notes_until_it_is_lifted():

@@ -69,6 +69,11 @@ def test_a_file_is_read_at_its_tempos():
     assert len(roll) == 62
 
 
+def test_overlapping_notes_of_a_track_are_on_until_the_last_ends():
+    file = midi([(0, "on", 60), (0, "on", 60), (480, "off", 60), (480, "off", 60)])
+    assert sounding(midi_to_timed_roll(file, 0.25), 60) == [0, 1, 2, 3]
+
+
 def test_a_file_without_a_tempo_has_120_quarters_a_minute_and_no_drums():
     file = midi([(0, "on", 60), (0, "on", 36, 9), (480, "off", 60), (480, "off", 36, 9)])
     roll = midi_to_timed_roll(file, 0.125)

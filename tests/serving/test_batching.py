@@ -14,6 +14,7 @@ import pytest
 from rnnpt import export, models
 from rnnpt.serving._batching import Batcher, Batching
 from rnnpt.serving._batching_config import BatchingSettings, read_settings
+from rnnpt.serving._batching_merge import join
 from rnnpt.serving._batching_threads import BatchThreads
 from rnnpt.serving._rest import STATUS_OF
 from rnnpt.serving._servable import Servable
@@ -392,6 +393,34 @@ def test_a_large_request_fails_with_any_of_its_parts(model, make_batcher) -> Non
         max_batch_size=4, enable_large_batch_splitting=True, max_execution_batch_size=2)
     with pytest.raises(InvalidArgument, match="no 3"):
         submit(batcher, [1], [2], [3]).result(20)
+
+
+def test_parts_that_ran_beside_others_are_filled_up_with_zeros(model, make_batcher) -> None:
+    # As `generate` does: its frames are as long as the batch's longest row wants them.
+    model.answer = lambda x: np.arange(1, x.max() + 1) * (np.arange(x.max()) < x)
+    batcher = make_batcher(
+        max_batch_size=4, enable_large_batch_splitting=True, max_execution_batch_size=2)
+    model.may_run.clear()
+    submit(batcher, [1])
+    assert model.is_busy.wait(20)
+    small, large = submit(batcher, [4]), submit(batcher, [2], [3], [1])
+    model.may_run.set()
+    assert large.result(20)[0].tolist() == [[1, 2, 0, 0], [1, 2, 3, 0], [1, 0, 0, 0]]
+    assert small.result(20)[0].tolist() == [[1, 2, 3, 4]]
+    assert [call.ravel().tolist() for call in model.calls] == [[1], [4, 2], [3, 1]]
+
+
+def test_parts_that_do_not_fit_together_fail(model, make_batcher) -> None:
+    model.answer = lambda x: x if len(x) == 2 else x[..., np.newaxis]
+    batcher = make_batcher(
+        max_batch_size=4, enable_large_batch_splitting=True, max_execution_batch_size=2)
+    with pytest.raises(ValueError, match="argument 2 is longer"):
+        submit(batcher, [1], [2], [3]).result(20)
+
+
+def test_strings_of_parts_are_filled_up_with_empty_ones() -> None:
+    parts = [[np.array([[b"a", b"b"]], object)], [np.array([[b"c"]], object)]]
+    assert join(parts)[0].tolist() == [[b"a", b"b"], [b"c", b""]]
 
 
 def test_row_74_a_full_queue_of_parts(model, make_batcher) -> None:

@@ -34,6 +34,7 @@ from rnnpt.serving.client import (
     ServingError,
     Unavailable,
 )
+from tests.serving.fake_server import FakeServer
 
 
 def random_frames(num_rows: int, num_steps: int) -> np.ndarray:
@@ -414,3 +415,35 @@ def test_a_replaced_model_is_asked_again_before_an_input_is_refused() -> None:
     client.predict({"x": np.zeros((1, 2))})
     client.predict({"x": np.zeros((1, 3))})
     assert [sent["x"].shape for sent in transport.sent] == [(1, 2), (1, 3)]
+
+
+def test_generate_keeps_to_one_version_while_a_newer_one_comes() -> None:
+    server = FakeServer(versions=[1])
+    server.before = lambda method: server.versions.append(2) if method == "generate" else None
+    with Client("fake", transport=server) as client:
+        assert client.generate(num_steps=3).length.tolist() == [3]
+        assert server.calls == [("metadata", None), ("start", 1), ("generate", 1)]
+        client.generate(num_steps=1)
+        assert server.calls[3:] == [("metadata", None), ("start", 2), ("generate", 2)]
+
+
+def test_servers_of_two_versions_generate_together() -> None:
+    servers = [FakeServer(versions=[1]), FakeServer(versions=[2])]
+    with Client("fake", transport=servers) as client:
+        for _ in range(4):
+            assert client.generate(num_steps=3).length.tolist() == [3]
+
+
+def test_generate_begins_again_with_the_version_that_replaces_its_own() -> None:
+    server = FakeServer(versions=[1])
+
+    def replace(method: str) -> None:
+        if method == "generate":
+            server.versions[:] = [2]
+
+    server.before = replace
+    with Client("fake", transport=server) as client:
+        assert client.generate(num_steps=3).state.tolist() == [[2, 3]]
+        server.errors = [None, NotFound("no such version")] * 2
+        with pytest.raises(NotFound, match="no such version"):
+            client.generate(num_steps=3)

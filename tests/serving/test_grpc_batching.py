@@ -9,10 +9,11 @@ from typing import Any
 import grpc
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from rnnpt.serving._batching import Batcher
-from rnnpt.serving._grpc_front import _MAX_BYTES_IN_LOOP
+from rnnpt.serving._grpc_front import _MAX_BYTES_IN_LOOP, _MAX_VALUES_IN_LOOP
 from rnnpt.serving.server import ModelServer, ServerOptions
 from tests.serving.test_grpc_life import start_request
 from tests.serving.test_server import wait_for
@@ -84,6 +85,17 @@ def test_a_request_that_takes_long_to_read_is_a_threads(tiny_model, tmp_path) ->
     request = start_request()
     request.inputs["session"].CopyFrom(
         tf.make_tensor_proto(np.zeros(_MAX_BYTES_IN_LOOP // 4 + 1, np.int32)))
+    with batched_server(tiny_model, tmp_path) as (server, stub, model):
+        model.goes_on.set()
+        error = ask(stub, request).exception()
+        assert "is larger than maximum input batch size 1000" in error.details()
+        assert server._executor._threads
+
+
+def test_few_bytes_that_stand_for_many_values_are_a_threads(tiny_model, tmp_path) -> None:
+    request = start_request()
+    request.inputs["session"].CopyFrom(tensor_pb2.TensorProto(dtype=3, int_val=[0]))
+    request.inputs["session"].tensor_shape.dim.add(size=_MAX_VALUES_IN_LOOP + 1)
     with batched_server(tiny_model, tmp_path) as (server, stub, model):
         model.goes_on.set()
         error = ask(stub, request).exception()

@@ -22,7 +22,7 @@ from tensorflow_serving.apis import (
 )
 
 from rnnpt.serving import _predict
-from rnnpt.serving._grpc_front import channel_arguments
+from rnnpt.serving._grpc_option import channel_arguments
 from rnnpt.serving.error import DeadlineExceeded
 from rnnpt.serving.server import ModelServer, ServerOptions, StartError
 from tests.serving.certificate import make_certificate

@@ -27,7 +27,7 @@ from rnnpt.serving._manager import ModelManager
 from rnnpt.serving._midi_query import Parameters, parse_query
 from rnnpt.serving.client import Client
 from rnnpt.serving.server import ModelServer, ServerOptions, StartError, serve
-from tests.music.midi_fuzz import CRAFTED, SCORE, chord
+from tests.music.midi_fuzz import CRAFTED, END, NOTE, SCORE, chord, file_of
 from tests.serving.tiny_model import TinyModel, save
 
 OPTIONS = ServerOptions(midi_port=0, stop_grace_seconds=1)
@@ -370,6 +370,14 @@ def test_an_error_of_ours_is_a_line_too(midi_server, monkeypatch, caplog) -> Non
     assert "KeyError: 'a flaw'" in caplog.text
 
 
+def test_a_file_of_an_impossible_tempo_is_continued_at_another(midi_server) -> None:
+    data = file_of(b"\x00\xff\x51\x03\x00\x00\x01" + NOTE + END)
+    status, error = error_of(ask(midi_server, data=data))
+    assert status == 400 and "qpm must lie between 4 and 1000" in error
+    status, _, body = ask(midi_server, "?qpm=90", data)
+    assert status == 200 and midi_to_pianoroll(body).qpm == pytest.approx(90, rel=1e-5)
+
+
 def long_piece() -> PianoRoll:
     frames = np.random.default_rng(0).integers(0, 2, (100, 88))
     frames[-1, 0] = 1
@@ -397,19 +405,6 @@ def test_what_the_export_says_bounds_the_request(tiny_model, tmp_path) -> None:
 def test_without_what_the_export_says_the_models_own_words_come(midi_server) -> None:
     status, error = error_of(ask(midi_server, data=chord(65)))
     assert status == 400 and "frames must have at most 64 steps" in error
-
-
-@pytest.mark.parametrize("text", [
-    None, "{", "[1]", '{"max_steps": "x", "max_num_steps": 0, "steps_per_quarter": null}'])
-def test_defaults_stand_in_for_what_an_export_does_not_say(tmp_path, text) -> None:
-    class Export:
-        path = tmp_path
-
-    if text is not None:
-        (tmp_path / "assets.extra").mkdir()
-        (tmp_path / "assets.extra" / "rnnpt.json").write_text(text)
-    assert _midi_continuation.read_limits(Export) == {
-        "max_steps": 1024, "max_num_steps": 1024, "steps_per_quarter": 1}
 
 
 def test_music_and_continuation_fit_into_a_roll(midi_server, monkeypatch) -> None:

@@ -229,6 +229,25 @@ def test_closing_ends_what_is_under_way() -> None:
         (Unavailable, "the server must run to read MIDI, got a stop; ask another server")]
 
 
+def test_closing_ends_while_a_process_is_replaced(monkeypatch) -> None:
+    reader = MidiReader(num_processes=1)
+    closing = threading.Thread(target=reader.close, daemon=True)
+    start = reader._start
+
+    def start_and_close(*replaced):
+        process = start(*replaced)
+        closing.start()
+        while not reader._is_closed:
+            time.sleep(0.001)
+        return process
+
+    monkeypatch.setattr(reader, "_start", start_and_close)
+    reader._idle.queue[0].close()
+    assert isinstance(error_of(reader, chord()), Unavailable)
+    closing.join(30)
+    assert not closing.is_alive()
+
+
 def test_a_process_gets_neither_sockets_nor_secrets_nor_tensorflow(monkeypatch) -> None:
     monkeypatch.setenv("RNNPT_PASSWORD", "sesame")
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -310,11 +329,11 @@ def test_a_process_that_cannot_be_replaced_is_told_and_tried_again(reader, monke
     (KeyError(3), "a MIDI file must be one that the parser knows, got one of 5 bytes that ends in "
                   "KeyError; export it again")])
 def test_whatever_the_parser_raises_is_a_line(monkeypatch, error, text) -> None:
-    def read(*_):
+    def read(*_, **__):
         raise error
 
     monkeypatch.setattr(_midi_worker, "midi_to_pianoroll", read)
-    assert _midi_worker._answer(READ, bytes(13), 7 * 2**20) == (ERROR, text.encode())
+    assert _midi_worker._answer(READ, bytes(21), 7 * 2**20) == (ERROR, text.encode())
 
 
 def test_the_largest_number_of_bytes_passes(reader) -> None:

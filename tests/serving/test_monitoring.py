@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import classification_pb2, predict_pb2, prediction_service_pb2_grpc
 
 from rnnpt.serving import _rest
-from rnnpt.serving._metrics import MAX_UNKNOWN_LABEL_SETS, OTHER, Metrics
+from rnnpt.serving._metrics import LONGEST_UNKNOWN_NAME, MAX_UNKNOWN_LABEL_SETS, OTHER, Metrics
 from rnnpt.serving._monitoring import metrics_path
 from rnnpt.serving.client import Client
 from rnnpt.serving.error import InvalidArgument, NotFound
@@ -231,6 +231,16 @@ def test_row_79_names_that_are_no_models_share_few_labels() -> None:
     counts = values(metrics.page(), "request_count")
     assert counts['model_name="late",status="OK"'] == "1"
     assert counts['model_name="junk 3",status="NOT_FOUND"'] == "2"
+
+
+def test_long_names_that_are_no_models_are_not_kept() -> None:
+    metrics = Metrics()
+    names = [length * "n" for length in (LONGEST_UNKNOWN_NAME, LONGEST_UNKNOWN_NAME + 1, 300)]
+    metrics.add_run(names[2], 0.1)
+    for name in names:
+        metrics.add_request(name, "predict", "REST", "NOT_FOUND", 0.1)
+    assert values(metrics.page(), "request_count") == {
+        f'model_name="{name}",status="NOT_FOUND"': "1" for name in (names[0], OTHER, names[2])}
 
 
 def test_a_name_writes_no_line_of_its_own(stub) -> None:

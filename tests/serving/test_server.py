@@ -181,7 +181,9 @@ def test_a_broken_version_is_tried_again(base_path) -> None:
 def test_row_64_without_version_folders_nothing_is_served(base_path) -> None:
     with model_server(base_path) as server, client_of(server) as client:
         os.rename(base_path, base_path.with_name("elsewhere"))
-        time.sleep(0.2)
+        watch = server._manager._watch
+        look = watch.num_looks + 2
+        wait_for(lambda: watch.num_looks >= look, "the folder is seen to be gone")
         client.start()  # the base path itself may go
         base_path.mkdir()
         wait_for(lambda: client.status()[0].state == "END", "the version is dropped")

@@ -92,6 +92,7 @@ def proto_of(shape: list[int], **fields) -> tensor_pb2.TensorProto:
 @pytest.mark.parametrize(("proto", "text"), [
     (proto_of([1], dtype=8), "dtype and shape must be known, got dtype 8"),
     (proto_of([2, -1], dtype=1), r"dtype and shape must be known, .* shape \[2, -1\]"),
+    (proto_of([2] * 255, dtype=1), r"dtype and shape must be known, .* shape \[2, 2, "),
     (proto_of([2**31], dtype=1), r"shape must hold less than 2 GiB, got \[2147483648\]"),
     (proto_of([2], dtype=1, float_val=[1, 2, 3]), "must hold every value, got 3 values"),
     (proto_of([2], dtype=1, tensor_content=b"12345"), "buffer size must be a multiple"),
@@ -100,6 +101,15 @@ def proto_of(shape: list[int], **fields) -> tensor_pb2.TensorProto:
 def test_row_35_messages_that_contradict_themselves_are_refused(proto, text) -> None:
     with pytest.raises(ValueError, match=text):
         _tensor.from_proto(proto)
+
+
+def test_shapes_are_remembered_if_they_are_short() -> None:
+    _tensor._recall_shape.cache_clear()
+    proto = proto_of([2], dtype=1)
+    assert _tensor.count_values(proto) == 2
+    proto.tensor_shape.dim[0].name = 300 * "n"
+    assert _tensor.from_proto(proto).tolist() == [0, 0]
+    assert _tensor._recall_shape.cache_info().currsize == 1
 
 
 def test_a_type_that_does_not_travel_is_refused() -> None:
