@@ -29,6 +29,8 @@ class AffineSweep:
         inputs: of each step (N, B, I), finite.
         matters: as of `Recurrence` (N, B).
         first_scored: the first place whose states are scored, from 0 to N.
+        stands_still: whether states stand still where a step does not matter. They could overflow
+            there, if not bounded, and infinity times the gradient zero would be no number.
         places: where tangents and slopes have the recurrent kernel, the kernel, the bias and the
             initial state.
         kept: of another sweep of it that kept its factors; nothing for the first.
@@ -43,6 +45,7 @@ class AffineSweep:
         inputs: tf.Tensor,
         matters: tf.Tensor,
         first_scored: tf.Tensor,
+        stands_still: bool,
         places: Sequence[int] = range(_NUM_WEIGHTS),
         kept: Sequence[tf.Tensor] = (),
     ) -> None:
@@ -60,7 +63,7 @@ class AffineSweep:
         projected = tf.nn.bias_add(tf.tensordot(inputs, step.kernel, axes=1), step.bias)
         states, activations = affine_states(
             step.activation, projected, self._repeat(tf.convert_to_tensor(initial)), self._kernel,
-            step.leak)
+            step.leak, matters[..., tf.newaxis] if stands_still else None)
         self.states = [states]
         # Without a leak they are the states after the steps, and would be a copy of these.
         if step.leak is not None:
@@ -197,7 +200,7 @@ def affine_sweep(
     step, places = found
     return AffineSweep(
         step, recurrence.model.cell.initial_state[0], recurrence.inputs, recurrence.matters,
-        recurrence.first_scored, places, kept)
+        recurrence.first_scored, not recurrence.model.cell.bounded, places, kept)
 
 
 def swept_states(recurrence: Recurrence) -> tf.Tensor | None:
@@ -214,8 +217,8 @@ def swept_states(recurrence: Recurrence) -> tf.Tensor | None:
         return None
     step, _ = found
     states = _traced_states(
-        step.activation, step.leak, recurrence.inputs, recurrence.matters,
-        recurrence.first_scored, *(tf.convert_to_tensor(weight) for weight in (
+        step.activation, step.leak, not recurrence.model.cell.bounded, recurrence.inputs,
+        recurrence.matters, recurrence.first_scored, *(tf.convert_to_tensor(weight) for weight in (
             step.recurrent_kernel, step.kernel, step.bias, recurrence.model.cell.initial_state[0])))
     states.set_shape([None, None, step.bias.shape[0]])
     return states
@@ -226,6 +229,7 @@ def swept_states(recurrence: Recurrence) -> tf.Tensor | None:
 def _traced_states(
     activation: Callable[[tf.Tensor], tf.Tensor],
     leak: tf.Tensor | None,
+    stands_still: bool,
     inputs: tf.Tensor,
     matters: tf.Tensor,
     first_scored: tf.Tensor,
@@ -237,7 +241,7 @@ def _traced_states(
         recurrent_kernel: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, initial: tf.Tensor
     ) -> tuple:
         step = AffineStep(kernel, recurrent_kernel, bias, activation, leak)
-        sweep = AffineSweep(step, initial, inputs, matters, first_scored)
+        sweep = AffineSweep(step, initial, inputs, matters, first_scored, stands_still)
         return sweep.states[0][first_scored:], (
             lambda slopes: sweep.backwards([slopes], None, 0.0))
 

@@ -99,13 +99,16 @@ def add_padding(frames: tf.Tensor, mask: tf.Tensor | None) -> tuple[tf.Tensor, t
             tf.pad(mask, [[0, 0], [0, 1]]))
 
 
-def assert_support(frames: tf.Tensor, mask: tf.Tensor, head: Head) -> tf.Tensor:
+def assert_support(
+    frames: tf.Tensor, mask: tf.Tensor, head: Head, name: str = "frames"
+) -> tf.Tensor:
     """Frames, asserted in the graph to be such as the head gives a likelihood to.
 
     Args:
         frames: (B, T, V), zero where padded.
         mask: True on real frames (B, T).
         head: of the model.
+        name: of the argument, for the message.
 
     Returns:
         The frames.
@@ -114,7 +117,7 @@ def assert_support(frames: tf.Tensor, mask: tf.Tensor, head: Head) -> tf.Tensor:
     check = tf.cond(
         tf.reduce_any(wrong),
         lambda: tf.debugging.Assert(
-            False, [f"{_rule('frames', head)}, got", tf.boolean_mask(values, wrong)[0]]),
+            False, [f"{_rule(name, head)}, got", tf.boolean_mask(values, wrong)[0]]),
         tf.no_op)
     with tf.control_dependencies([check]):
         return tf.identity(frames)

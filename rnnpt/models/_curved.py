@@ -15,6 +15,7 @@ from rnnpt.optimizers import (
     Objective,
     SummedObjective,
 )
+from rnnpt.optimizers.asked_rows import with_asked_rows
 
 #: Tensors of equally many rows.
 Batch = tuple[tf.Tensor, ...]
@@ -53,10 +54,18 @@ class Curved:
     Args:
         model: built, of an exact head.
         batch: its rows.
+        num_rows: how many the batch came with, where those that are padding alone were left out of
+            it, so that there may be fewer than an optimizer asks for, and none on one of several
+            replicas; None for a batch that has all of its rows.
     """
 
-    def __init__(self, model: CurvedModel, batch: Batch) -> None:
+    def __init__(
+        self, model: CurvedModel, batch: Batch, num_rows: tf.Tensor | None = None
+    ) -> None:
         self._model, self._batch = model, batch
+        self._num_left = tf.shape(batch[0])[0]
+        self._num_rows = self._num_left if num_rows is None else num_rows
+        self._has_gaps = num_rows is not None
 
     def objective(self, optimizer: CurvatureOptimizer) -> CurvedObjective:
         """The loss of the batch, with its curvature.
@@ -65,7 +74,8 @@ class Curved:
             optimizer: of the model.
 
         Returns:
-            What it minimizes.
+            What it minimizes. Where rows were left out and fewer stay than it asks for, those that
+            stay give the curvature, and the last of them are held out.
         """
         num_curved = optimizer.share(optimizer.curvature_rows)
         rows_at_once = optimizer.rows_at_once
@@ -77,7 +87,7 @@ class Curved:
                 self._rows(num_curved, optimizer.share(count)), rows_at_once),
             rows=SummedObjective(
                 self._model.trainable_variables, lambda row: self._loss(_part(curved, row, 1))
-                + self._penalty(), _num_parts(curved, 1)))
+                + self._penalty(), _num_parts(curved, 1), _num_parts(curved, 1)))
 
     def sums(self, rows_at_once: int | None) -> tuple[tf.Tensor, ...]:
         """What is logged of the batch.
@@ -89,7 +99,7 @@ class Curved:
             The sum of the loss over real frames and their number, the sum of the penalty on
             activities, and the penalty on weights.
         """
-        rows = rows_at_once or tf.shape(self._batch[0])[0]
+        rows = rows_at_once or tf.maximum(self._num_left, 1)
         _, *sums = tf.while_loop(
             lambda part, *_: part < _num_parts(self._batch, rows),
             lambda part, *sums: (part + 1, *(
@@ -124,18 +134,18 @@ class Curved:
         return total + activity
 
     def _rows(self, start: int, count: int | None) -> Batch:
-        """So many rows from one on, and at least one; all from there where None."""
-        least = start + (count or 1)
-        check = tf.debugging.Assert(tf.shape(self._batch[0])[0] >= least, [
-            "a batch must hold the sequences that curvature_rows and held_out_rows ask for, "
-            f"{least} in all, got", tf.shape(self._batch[0])[0],
-            "; drop the remainder of the data, or ask for fewer"])
-        with tf.control_dependencies([check]):
-            return tuple(
-                tf.identity(each[start:None if count is None else start + count])
-                for each in self._batch)
+        """So many rows from one on, or the last that there are; all of them where None."""
+        batch = with_asked_rows(self._batch, self._num_rows, start + (count or 0))
+        if not self._has_gaps or tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            batch = with_asked_rows(batch, self._num_left, 1)
+        if count is None:
+            return batch
+        first = tf.clip_by_value(self._num_left - count, 0, start) if self._has_gaps else start
+        return tuple(each[first:first + count] for each in batch)
 
     def _linearize(self, batch: Batch, kept: Tensors) -> Linearized:
+        if self._has_gaps:
+            kept = [_of_any_rows(each) for each in kept]
         linearization = Linearization(self._model.recurrence(batch), kept)
         if not self._model.losses:
             return Linearized(linearization.product, linearization.kept)
@@ -167,6 +177,12 @@ class Curved:
 
 def _num_parts(batch: Batch, rows_at_once: int | tf.Tensor) -> tf.Tensor:
     return -(-tf.shape(batch[0])[0] // rows_at_once)
+
+
+def _of_any_rows(value: tf.Tensor) -> tf.Tensor:
+    """The tensor itself; while a graph is made, its number of rows is as little known as theirs."""
+    shape = [None] * (len(value.shape) - 1) + [value.shape[-1]]
+    return tf.raw_ops.PlaceholderWithDefault(input=value, shape=shape)
 
 
 def _part(batch: Batch, part: tf.Tensor, rows_at_once: int | tf.Tensor) -> Batch:

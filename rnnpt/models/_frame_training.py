@@ -10,6 +10,7 @@ import tensorflow as tf
 from rnnpt import numerics
 from rnnpt.models import _batch
 from rnnpt.models._frame import FrameModel
+from rnnpt.models._replicas import sum_over_replicas
 from rnnpt.optimizers.graph_error import plain_errors
 
 
@@ -55,7 +56,8 @@ class FrameTraining(FrameModel):
             raise ValueError(
                 f"compile must be given no loss and no metrics, got loss={self.loss!r}; an RBM has "
                 "its own")
-        x = self._check_data(x)
+        with self.distribute_strategy.scope():
+            x = self._check_data(x)
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = self._check_data(kwargs["validation_data"])
         kwargs.setdefault("shuffle", not isinstance(x, tf.data.Dataset))
@@ -78,8 +80,10 @@ class FrameTraining(FrameModel):
             ValueError: if frames are none that the model knows.
         """
         as_dict = kwargs.pop("return_dict", False)
+        with self.distribute_strategy.scope():
+            x = self._check_data(x)
         with plain_errors():
-            logs = super().evaluate(self._check_data(x), *args, return_dict=True, **kwargs)
+            logs = super().evaluate(x, *args, return_dict=True, **kwargs)
         if not self._in_fit:
             logs["log_likelihood"] = float(-logs["free_energy"] - self.log_partition()[0])
         return logs if as_dict else list(logs.values())
@@ -104,13 +108,17 @@ class FrameTraining(FrameModel):
         frames = self._frames_of(data)
         step = self.optimizer.iterations
         seed = numerics.fold_in(numerics.as_seed(self.seed), step)
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            seed = numerics.fold_in(seed, replica)
+        num_frames = sum_over_replicas(tf.cast(tf.shape(frames)[0], frames.dtype))
         with tf.GradientTape() as tape:
             losses = self.head.loss(self._parameters(frames), frames, seed, step)
-            scaled = self.optimizer.scale_loss(tf.reduce_mean(losses))
+            # Keras sums the gradients of replicas.
+            scaled = self.optimizer.scale_loss(tf.reduce_sum(losses) / num_frames)
         variables = self.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables))
-        self._loss_mean.update_state(losses)
-        return {"loss": self._loss_mean.result(), **self._log_error(frames)}
+        return {"loss": self._log(self._loss_mean, losses), **self._log_error(frames)}
 
     def test_step(self, data: tf.Tensor | tuple[tf.Tensor]) -> dict[str, tf.Tensor]:
         """The figures of one batch.
@@ -122,12 +130,21 @@ class FrameTraining(FrameModel):
             The running "reconstruction_error" and "free_energy".
         """
         frames = self._frames_of(data)
-        self._energy_mean.update_state(self._free_energy(frames))
-        return {**self._log_error(frames), "free_energy": self._energy_mean.result()}
+        energies = self._free_energy(frames)
+        return {**self._log_error(frames), "free_energy": self._log(self._energy_mean, energies)}
 
     def _log_error(self, frames: tf.Tensor) -> dict[str, tf.Tensor]:
-        self._error_mean.update_state((frames - self._reconstruct(frames)) ** 2)
-        return {"reconstruction_error": self._error_mean.result()}
+        errors = (frames - self._reconstruct(frames)) ** 2
+        return {"reconstruction_error": self._log(self._error_mean, errors)}
+
+    def _log(self, metric: keras.metrics.Mean, values: tf.Tensor) -> tf.Tensor:
+        """Move a running mean on by the values of a batch, and tell it."""
+        # Keras averages the logs of replicas, however many frames each has, where some of the
+        # metrics are not among the logs.
+        total, count = sum_over_replicas([
+            tf.reduce_sum(values), tf.cast(tf.size(values), values.dtype)])
+        metric.update_state(total / count, count)
+        return metric.result()
 
     def _frames_of(self, data: tf.Tensor | tuple[tf.Tensor]) -> tf.Tensor:
         """Frames of a batch, as the trainer hands it over, asserted to be the head's."""

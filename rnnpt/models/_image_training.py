@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rnnpt.models._replicas import sum_over_replicas
 from rnnpt.optimizers import CurvatureTraining, ObjectiveOptimizer, OutputObjective
 from rnnpt.optimizers.graph_error import plain_errors
 
@@ -82,9 +83,28 @@ class ImageTraining(CurvatureTraining):
             The running figures; with an optimizer that takes the loss itself those after the
             update, with those of the optimizer.
         """
-        if not isinstance(self.optimizer, ObjectiveOptimizer):
-            return super().train_step(data)
-        return self.objective_step(data)
+        if isinstance(self.optimizer, ObjectiveOptimizer):
+            return self.objective_step(data)
+        images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            outputs = self(images, training=True)
+            loss = self.compute_loss(images, y_pred=outputs)
+            # Keras sums the gradients of replicas.
+            scaled = self.optimizer.scale_loss(loss * self._share(images, loss.dtype))
+        variables = self.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables))
+        return self._log(images, outputs, loss)
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """The figures of one batch.
+
+        Args:
+            data: a batch of images, as Keras gives it.
+
+        Returns:
+            The running figures.
+        """
+        return self.log_batch(data)
 
     def curved_objective(self, data: Any) -> OutputObjective:
         """The objective of images with its curvature.
@@ -115,9 +135,7 @@ class ImageTraining(CurvatureTraining):
         """
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         outputs = self(images)
-        self._loss_tracker.update_state(
-            self.compute_loss(images, y_pred=outputs), sample_weight=tf.shape(images)[0])
-        return self.compute_metrics(images, None, outputs)
+        return self._log(images, outputs, self.compute_loss(images, y_pred=outputs))
 
     def compute_loss(
         self,
@@ -137,14 +155,15 @@ class ImageTraining(CurvatureTraining):
             training: ignored.
 
         Returns:
-            The sum over pixels, the mean over cases ().
+            The sum over pixels, the mean over cases (); 0 of a replica without cases.
         """
         images = self._assert_pixels(tf.cast(x, y_pred.dtype))
         if self.objective == "cross_entropy":
             losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=images, logits=y_pred)
         else:
             losses = tf.math.squared_difference(images, y_pred)
-        return tf.reduce_mean(tf.reduce_sum(losses, axis=-1))
+        return tf.math.divide_no_nan(
+            tf.reduce_sum(losses), tf.cast(tf.shape(losses)[0], losses.dtype))
 
     def compute_metrics(
         self,
@@ -167,6 +186,17 @@ class ImageTraining(CurvatureTraining):
         errors = tf.math.squared_difference(tf.cast(x, y_pred.dtype), self._pixels(y_pred))
         self._error_mean.update_state(tf.reduce_sum(errors, axis=-1))
         return self.get_metrics_result()
+
+    def _log(
+        self, images: tf.Tensor, outputs: tf.Tensor, loss: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        self._loss_tracker.update_state(loss, sample_weight=tf.shape(images)[0])
+        return self.compute_metrics(images, None, outputs)
+
+    def _share(self, images: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        """Of a replica's images in those of all replicas."""
+        num_images = tf.cast(tf.shape(images)[0], dtype)
+        return num_images / sum_over_replicas(num_images)
 
     def _pixels(self, outputs: tf.Tensor) -> tf.Tensor:
         return tf.sigmoid(outputs) if self.objective == "cross_entropy" else outputs
@@ -199,7 +229,8 @@ class ImageTraining(CurvatureTraining):
 
     def _build_for(self, num_pixels: int) -> None:
         if not self.built:
-            self.build((None, num_pixels))
+            with self.distribute_strategy.scope():
+                self.build((None, num_pixels))
         built_for = self.dense_layers[-1].units
         if built_for != num_pixels:
             raise ValueError(

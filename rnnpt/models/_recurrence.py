@@ -42,7 +42,7 @@ class Recurrence(NamedTuple):
         inputs: of each step (N, B, I), finite.
         matters: True where something that is scored hangs on a step (N, B); False only behind the
             last such step of a row.
-        targets: what is scored at the last K places (K, B, V).
+        targets: what is scored at the last K places (K, B, V), finite where its weight is 0 too.
         weights: of these scores (K, B).
         share: of one row in the mean over rows; a scalar.
     """

@@ -12,6 +12,7 @@ from rnnpt.models import _batch
 from rnnpt.models._curved import Curved
 from rnnpt.models._hidden import Carried, HiddenVariable
 from rnnpt.models._recurrence import Recurrence, of_sequences
+from rnnpt.models._replicas import sum_over_replicas
 from rnnpt.models._truncation import BackwardWindow
 from rnnpt.models._update import check_optimizer, update, with_look_ahead
 from rnnpt.optimizers import CurvatureTraining, CurvedObjective, ReportingOptimizer
@@ -29,8 +30,10 @@ class SequenceTraining(CurvatureTraining):
     """The part of `SequenceModel` that Keras' trainer calls; it holds no layer of its own.
 
     The loss that is logged is the sum over real frames divided by their number, also across the
-    replicas of a strategy. Between two batches of training the last state of each row is carried
-    over (truncated back-propagation, Bengio et al. 2012, section 4.1.1) where `starts` is False.
+    replicas of a strategy, and the penalty on weights; with an optimizer that takes a curvature,
+    whose objective has that penalty once a sequence, its share in a frame. Between two batches of
+    training the last state of each row is carried over (truncated back-propagation, Bengio et al.
+    2012, section 4.1.1) where `starts` is False.
 
     Args:
         num_backward_steps: k2 of truncated back-propagation, at least the k1 steps of a batch: how
@@ -179,7 +182,9 @@ class SequenceTraining(CurvatureTraining):
             data: a batch.
 
         Returns:
-            The loss summed over time, and its mean over sequences.
+            The loss summed over time, and its mean over sequences. Rows of padding alone, which
+            have run out of pieces, are none: where a batch of enough rows has too few besides,
+            those that it has give the curvature, and the last of them are held out.
         """
         frames, mask, starts = _batch.unpack_batch(data)
         frames = _batch.assert_support(frames, mask, self.head)
@@ -187,8 +192,9 @@ class SequenceTraining(CurvatureTraining):
             "starts must be True in every row, since an optimizer with a curvature trains "
             "whole sequences, got", starts])
         with tf.control_dependencies([check]):
-            frames = tf.identity(frames)
-        return Curved(self, (frames, mask)).objective(self.optimizer)
+            is_real = tf.reduce_any(mask, axis=1)
+        rows = tuple(tf.boolean_mask(each, is_real) for each in (frames, mask))
+        return Curved(self, rows, num_rows=tf.shape(frames)[0]).objective(self.optimizer)
 
     def log_batch(self, data: _batch.Batch) -> dict[str, tf.Tensor]:
         """Move the running figures on by a batch of whole sequences.
@@ -200,7 +206,9 @@ class SequenceTraining(CurvatureTraining):
             The running figures.
         """
         frames, mask, _ = _batch.unpack_batch(data)
-        return self._log(*Curved(self, (frames, mask)).sums(self.optimizer.rows_at_once))
+        total, count, activity, penalty = Curved(self, (frames, mask)).sums(
+            self.optimizer.rows_at_once)
+        return self._log(total, count, activity, self._of_a_frame(penalty, mask))
 
     def test_step(self, data: _batch.Batch) -> dict[str, tf.Tensor]:
         """The figures of one batch, each row from the learned initial state.
@@ -218,9 +226,10 @@ class SequenceTraining(CurvatureTraining):
             numerics.fold_in(numerics.as_seed(self.seed), _TEST), self._loss_mean.count)
         outputs, _ = unroll(
             self.cell, frames, self.initial_state(tf.shape(frames)[0]), mask, time_major=True)
+        penalty = self._of_a_frame(tf.add_n(self.losses), mask) if self.losses else 0.0
         parameters, frames, mask = self.readout(outputs), swap_time(frames), tf.transpose(mask)
         total, count = self._total_loss(parameters, frames, mask, seed)
-        logs = self._log(total, count, self._total_activity(outputs, mask))
+        logs = self._log(total, count, self._total_activity(outputs, mask), penalty)
         if not self.head.exact:
             logs["log_likelihood"] = self._log_estimate(parameters, frames, mask, seed)
         return logs
@@ -289,11 +298,19 @@ class SequenceTraining(CurvatureTraining):
         size = tf.reduce_sum(tf.abs(outputs), axis=-1)
         return self.cell.activity_l1 * numerics.masked_sum(size, mask)
 
+    def _of_a_frame(self, penalty: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """The penalty on weights as it is logged, of a batch with a mask (B, T)."""
+        if not self.takes_curvature:
+            return penalty
+        # An objective with a curvature adds it to the loss of a sequence.
+        rows, frames = (
+            self._over_replicas(tf.reduce_sum(tf.cast(each, penalty.dtype)))
+            for each in (tf.reduce_any(mask, axis=1), mask))
+        return penalty * rows / frames
+
     def _over_replicas(self, count: tf.Tensor) -> tf.Tensor:
-        """The number of frames in all replicas, at least 1."""
-        if self._num_replicas > 1:
-            count = tf.distribute.get_replica_context().all_reduce("SUM", count)
-        return tf.maximum(count, 1.0)
+        """The number of frames or rows in all replicas, at least 1."""
+        return tf.maximum(sum_over_replicas(count), 1.0)
 
     def _log(
         self,
@@ -302,11 +319,9 @@ class SequenceTraining(CurvatureTraining):
         activity: float | tf.Tensor,
         penalty: float | tf.Tensor = 0.0,
     ) -> dict[str, tf.Tensor]:
-        if self._num_replicas > 1:
-            # Keras averages the logs of replicas, however many frames each has, where some of the
-            # metrics are not among the logs.
-            total, activity, count = tf.distribute.get_replica_context().all_reduce(
-                "SUM", [total, tf.convert_to_tensor(activity), count])
+        # Keras averages the logs of replicas, however many frames each has, where some of the
+        # metrics are not among the logs.
+        total, activity, count = sum_over_replicas([total, tf.convert_to_tensor(activity), count])
         mean, activity = (value / tf.maximum(count, 1.0) for value in (total, activity))
         self._loss_mean.update_state(mean + activity + penalty, count)
         logs = {"loss": self._loss_mean.result()}

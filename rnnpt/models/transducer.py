@@ -2,15 +2,17 @@
 
 import numbers
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from rnnpt.cells import Cell, as_cell, swap_time, unroll
 from rnnpt.heads import Head
+from rnnpt.models import _batch
 from rnnpt.models._curved import Curved
 from rnnpt.models._recurrence import Recurrence, Tensors
+from rnnpt.models._replicas import sum_over_replicas
 from rnnpt.models._update import update, with_look_ahead
 from rnnpt.optimizers import CurvatureTraining, CurvedObjective, ReportingOptimizer
 from rnnpt.optimizers.graph_error import plain_errors
@@ -138,7 +140,8 @@ class Transducer(CurvatureTraining):
             Keras' history; "loss" as in the class.
 
         Raises:
-            ValueError: if `compile` was given a loss or metrics.
+            ValueError: if `compile` was given a loss or metrics, or targets are not num_outputs
+                wide or none that the head knows.
         """
         if getattr(self, "loss", None) is not None or self._compile_metrics is not None:
             raise ValueError(
@@ -147,6 +150,22 @@ class Transducer(CurvatureTraining):
         rest, kwargs = with_look_ahead(self.optimizer, args[1:], kwargs)
         with plain_errors():
             return super().fit(*args[:1], *rest, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> object:
+        """`keras.Model.evaluate`.
+
+        Args:
+            *args: of `keras.Model.evaluate`.
+            **kwargs: of `keras.Model.evaluate`.
+
+        Returns:
+            "loss", as Keras gives it.
+
+        Raises:
+            ValueError: if targets are none that the head knows.
+        """
+        with plain_errors():
+            return super().evaluate(*args, **kwargs)
 
     def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
         """One update.
@@ -193,8 +212,7 @@ class Transducer(CurvatureTraining):
         """
         batch = self._unpack(data)
         total, _, activity, penalty = Curved(self, batch).sums(self.optimizer.rows_at_once)
-        loss = (total + activity) / tf.cast(tf.shape(batch[0])[0], total.dtype) + penalty
-        return self._log(loss, batch)
+        return self._log(self._mean(total + activity, penalty, batch), batch)
 
     def test_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
         """The loss of a batch.
@@ -223,7 +241,7 @@ class Transducer(CurvatureTraining):
             The sum of the loss, that of the weights, and the sum of the penalty on activities.
         """
         inputs, targets, weights = batch
-        outputs = self._outputs(inputs)
+        outputs = self._outputs(inputs, _matters(weights))
         targets, weights = self._answered(targets, weights, tf.shape(outputs)[0])
         # An exact head draws nothing.
         losses = self.head.loss(self.readout(outputs), targets, seed=tf.constant([0, 0]))
@@ -247,11 +265,10 @@ class Transducer(CurvatureTraining):
         num_rows, num_steps = tf.unstack(tf.shape(weights))
         num_answers = num_steps if self.num_answers is None else tf.minimum(
             self.num_answers, num_steps)
-        # How much is scored at a step or later.
-        later = tf.cumsum(tf.transpose(weights), axis=0, reverse=True)
+        matters = tf.transpose(_matters(weights))
         targets, weights = self._answered(targets, weights, num_answers)
         return Recurrence(
-            self, swap_time(inputs), later > 0, targets, weights,
+            self, swap_time(inputs), matters, targets, weights,
             1 / tf.cast(num_rows, weights.dtype))
 
     def get_config(self) -> dict[str, object]:
@@ -283,13 +300,15 @@ class Transducer(CurvatureTraining):
                  for name in ("cell", "head")}
         return cls(**{**config, **parts})
 
-    def _outputs(self, inputs: tf.Tensor) -> tf.Tensor:
-        """The cell's outputs after the last steps (K, B, H)."""
+    def _outputs(self, inputs: tf.Tensor, matters: tf.Tensor | None = None) -> tf.Tensor:
+        """The cell's outputs after the last steps (K, B, H), to be looked at where they matter."""
         num_rows, num_steps = tf.unstack(tf.shape(inputs)[:2])
+        if matters is not None:
+            matters = tf.pad(matters, [[0, 0], [0, 1]])
         # `unroll` gives the outputs before each input, so that one more is after the last.
         outputs, _ = unroll(
             self.cell, tf.pad(inputs, [[0, 0], [0, 1], [0, 0]]), self.initial_state(num_rows),
-            time_major=True)
+            matters, time_major=True)
         num_answers = num_steps if self.num_answers is None else tf.minimum(
             self.num_answers, num_steps)
         return outputs[num_steps + 1 - num_answers:]
@@ -298,11 +317,11 @@ class Transducer(CurvatureTraining):
         self, targets: tf.Tensor, weights: tf.Tensor, num_answers: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Targets (K, B, O) and weights (K, B) of the last steps."""
-        with tf.control_dependencies([tf.debugging.assert_equal(
-                tf.math.count_nonzero(weights[:, :-num_answers]), tf.constant(0, tf.int64),
-                "weights must be 0 before the last num_answers steps: raise num_answers")]):
-            targets = targets[:, -num_answers:]
-        return swap_time(targets), tf.transpose(weights[:, -num_answers:])
+        targets = swap_time(targets[:, -num_answers:])
+        weights = tf.transpose(weights[:, -num_answers:])
+        # What is not scored may be NaN, and a weight of 0 keeps that out of the loss alone.
+        scored = tf.not_equal(weights, 0)[..., tf.newaxis]
+        return tf.where(scored, targets, tf.zeros_like(targets)), weights
 
     def _unpack(self, data: tuple[tf.Tensor, ...]) -> Batch:
         inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
@@ -310,14 +329,40 @@ class Transducer(CurvatureTraining):
             self.build(inputs.shape)
         if weights is None:
             weights = tf.ones(tf.shape(targets)[:2])
-        return cast(Batch, tuple(
-            tf.cast(each, self.compute_dtype) for each in (inputs, targets, weights)))
+        inputs, targets, weights = (
+            tf.cast(each, self.compute_dtype) for each in (inputs, targets, weights))
+        shape = [None, None, self.num_outputs]
+        if not targets.shape.is_compatible_with(shape):
+            raise ValueError(
+                f"targets must have the shape (batch, steps, {self.num_outputs}), as num_outputs "
+                f"says, got {targets.shape}; make each target one vector, a class one-hot")
+        if self.num_answers is not None:
+            with tf.control_dependencies([tf.debugging.assert_equal(
+                    tf.math.count_nonzero(weights[:, :-self.num_answers]), tf.constant(0, tf.int64),
+                    "weights must be 0 before the last num_answers steps: raise num_answers")]):
+                weights = tf.identity(weights)
+        targets = _batch.assert_support(
+            tf.ensure_shape(targets, shape), tf.not_equal(weights, 0), self.head, "targets")
+        return inputs, targets, weights
 
     def _loss(self, batch: Batch) -> tf.Tensor:
         total, _, activity = self.batch_sums(batch)
         penalty = tf.add_n(self.losses) if self.losses else tf.zeros_like(total)
-        return (total + activity) / tf.cast(tf.shape(batch[0])[0], total.dtype) + penalty
+        return self._mean(total + activity, penalty, batch)
+
+    def _mean(self, total: tf.Tensor, penalty: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """The part of a replica in the loss, whose sum over replicas is the loss."""
+        num_rows = sum_over_replicas(tf.cast(tf.shape(batch[0])[0], total.dtype))
+        return total / num_rows + penalty / self.distribute_strategy.num_replicas_in_sync
 
     def _log(self, loss: tf.Tensor, batch: Batch) -> dict[str, tf.Tensor]:
-        self._loss_mean.update_state(loss, sample_weight=tf.shape(batch[0])[0])
+        # Keras averages the logs of replicas, however many rows each has, where there are more of
+        # them than metrics.
+        num_rows = tf.cast(tf.shape(batch[0])[0], loss.dtype)
+        self._loss_mean.update_state(*sum_over_replicas([loss, num_rows]))
         return {"loss": self._loss_mean.result()}
+
+
+def _matters(weights: tf.Tensor) -> tf.Tensor:
+    """At which steps something is scored, there or later (B, T)."""
+    return tf.cumsum(weights, axis=1, reverse=True) > 0

@@ -6,6 +6,7 @@ from rnnpt.optimizers.callback import LogSchedules, SwapLookAhead
 from rnnpt.optimizers.curvature_optimizer import CurvatureOptimizer
 from rnnpt.optimizers.curvature_training import CurvatureTraining
 from rnnpt.optimizers.divergence import NonFiniteLossError, StopAtNonFiniteLoss
+from rnnpt.optimizers.graph_error import NoProgressError
 from rnnpt.optimizers.hessian_free import HessianFree
 from rnnpt.optimizers.krylov_descent import KrylovDescent
 from rnnpt.optimizers.lbfgs import LBFGS
@@ -44,6 +45,7 @@ __all__ = [
     "Nesterov",
     "Nesterov1983",
     "Nesterov1983State",
+    "NoProgressError",
     "NonFiniteLossError",
     "Objective",
     "ObjectiveOptimizer",

@@ -18,7 +18,8 @@ class CurvatureOptimizer(ReportingOptimizer):
     curvature from the first of them.
 
     Args:
-        curvature_rows: how many rows of a batch, its first, give the curvature; None: all.
+        curvature_rows: how many rows of a batch, its first, give the curvature; None: all. A batch
+            of fewer is refused.
         rows_at_once: rows whose gradient is computed at once; None for all.
         max_failures: updates in a row that move nothing before it stops.
         name: of the optimizer.
@@ -47,7 +48,8 @@ class CurvatureOptimizer(ReportingOptimizer):
         if not self.built:
             super().build(variables)
             size = sum(int(np.prod(variable.shape)) for variable in variables)
-            self._direction = self.add_variable((size,), name="direction")
+            self._direction = self.add_variable(
+                (size,), dtype=self._dtype, name="direction")
 
     def share(self, count: int | None) -> int | None:
         """How many rows of a replica make so many of a batch.

@@ -6,6 +6,13 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+#: What an assertion says that fails since an optimizer gets no farther.
+NO_PROGRESS = "an update must lower the loss"
+
+
+class NoProgressError(ValueError):
+    """A training whose optimizer has not lowered the loss in too many updates."""
+
 
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
@@ -15,7 +22,8 @@ def plain_errors() -> Iterator[None]:
         Nothing.
 
     Raises:
-        ValueError: what the assertion said.
+        NoProgressError: where an optimizer gets no farther, what the assertion said.
+        ValueError: elsewhere, the same.
 
     Example:
         >>> with plain_errors():
@@ -30,4 +38,7 @@ def plain_errors() -> Iterator[None]:
         found = re.search(r"assertion failed: (.*)", error.message)
         if not found:
             raise
-        raise ValueError(" ".join(re.findall(r"\[([^\]]*)\]", found[1]))) from error
+        said = " ".join(re.findall(r"\[([^\]]*)\]", found[1]))
+        if NO_PROGRESS in said:
+            raise NoProgressError(said) from error
+        raise ValueError(said) from error

@@ -167,8 +167,8 @@ class LBFGS(ReportingOptimizer):
             shape = (
                 self.num_correction_pairs, sum(int(np.prod(each.shape)) for each in variables))
             self._deltas = LBFGSState(
-                self.add_variable(shape, name="position_deltas"),
-                self.add_variable(shape, name="gradient_deltas"))
+                self.add_variable(shape, dtype=self._dtype, name="position_deltas"),
+                self.add_variable(shape, dtype=self._dtype, name="gradient_deltas"))
 
     def update(self, objective: Objective) -> None:
         """Minimise; where there is nothing to gain, stay, and stop after too many of these.
@@ -180,7 +180,8 @@ class LBFGS(ReportingOptimizer):
 
         def value_and_gradient_at(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             loss, gradient = objective.value_and_gradient_at(parts(values, start))
-            return loss, flat(gradient)
+            # The loss of Keras is of its floatx, whatever the layers are of.
+            return tf.cast(loss, start[0].dtype), flat(gradient)
 
         values, state, report = lbfgs_update(
             made_once(value_and_gradient_at), flat(start),

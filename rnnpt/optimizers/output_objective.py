@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from rnnpt.optimizers._hidden_units import Hidden
+from rnnpt.optimizers.asked_rows import with_asked_rows
 from rnnpt.optimizers.objective import (
     CurvedObjective,
     Linearized,
@@ -49,8 +50,8 @@ class OutputObjective(CurvedObjective):
 
     Raises:
         ValueError: if the optimizer has structural damping and hidden units are not known; later,
-            if a layer adds a loss of its own, an operation has no second derivative, or rows are to
-            be held out of a batch that has no more.
+            if a layer adds a loss of its own, an operation has no second derivative, or the batch
+            has fewer rows than `curvature_rows` and those to be held out.
 
     Example:
         >>> layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
@@ -93,15 +94,15 @@ class OutputObjective(CurvedObjective):
         self.variables = list(variables)
         share = getattr(optimizer, "share", lambda count: count)
         num_curved = share(getattr(optimizer, "curvature_rows", None))
-        curved = _rows(data, slice(num_curved))
+        curved = with_asked_rows(_rows(data, slice(num_curved)), _num_rows(data), num_curved or 0)
         super().__init__(
             self._objective(data, getattr(optimizer, "rows_at_once", None)),
             self._objective(curved), lambda _: Linearized(self._product(curved), []),
             held_out=None if num_curved is None else lambda count: self._objective(
-                _some(_rows(data, slice(num_curved, num_curved + share(count))), num_curved)),
+                _following(data, num_curved, share(count))),
             rows=SummedObjective(
                 self.variables, lambda row: self._sum(_rows(curved, slice(row, row + 1))),
-                _num_rows(curved)))
+                _num_rows(curved), _num_rows(curved)))
 
     def _objective(self, data: Any, rows_at_once: int | None = None) -> Objective:
         num_rows = _num_rows(data)
@@ -123,7 +124,8 @@ class OutputObjective(CurvedObjective):
         loss = self._loss_of(outputs, data)
         if self._penalty_of is not None:
             loss += self._penalty_of(outputs, data)
-        return loss
+        # That of Keras is of its floatx, whatever the layers are of.
+        return tf.cast(loss, self.variables[0].dtype)
 
     def _product(self, data: Any) -> Callable[[Tensors, tf.Tensor], Tensors]:
         """The product of the matrix where the variables are now."""
@@ -223,11 +225,7 @@ def _rows(data: Any, rows: slice) -> Any:
     return tf.nest.map_structure(lambda value: None if value is None else value[rows], data)
 
 
-def _some(data: Any, num_curved: int) -> Any:
-    """Rows that are held out, at least one."""
-    check = tf.debugging.Assert(_num_rows(data) > 0, [
-        f"OutputObjective: a batch must have more than curvature_rows={num_curved} rows where some "
-        "are held out, got no more; make it larger, and drop the remainder of the data set"])
-    with tf.control_dependencies([check]):
-        return tf.nest.map_structure(
-            lambda value: None if value is None else tf.identity(value), data)
+def _following(data: Any, start: int, count: int) -> Any:
+    """So many rows from one on."""
+    end = start + count
+    return with_asked_rows(_rows(data, slice(start, end)), _num_rows(data), end)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import keras
 import tensorflow as tf
 
+from rnnpt.optimizers.graph_error import NO_PROGRESS
 from rnnpt.optimizers.objective_optimizer import ObjectiveOptimizer
 
 
@@ -35,14 +36,25 @@ class ReportingOptimizer(ObjectiveOptimizer):
 
         Args:
             variables: that will be trained.
+
+        Raises:
+            ValueError: if they are of several dtypes.
         """
         if not self.built:
+            dtypes = sorted({keras.backend.standardize_dtype(each.dtype) for each in variables})
+            if len(dtypes) > 1:
+                raise ValueError(
+                    f"{type(self).__name__}: variables must be of one dtype, got "
+                    f"{', '.join(dtypes)}; give all layers the same one")
             super().build(variables)
+            # As one vector they meet what the optimizer keeps.
+            self._dtype = dtypes[0]
             first = self.first_figures()
             # Set by initializers: what is assigned while a graph is made is lost.
             self._figures = {
                 name: self.add_variable(
-                    (), keras.initializers.Constant(first.get(name, 0.0)), name=name)
+                    (), keras.initializers.Constant(first.get(name, 0.0)), dtype=self._dtype,
+                    name=name)
                 for name in self.FIGURES}
             self._failures = self.add_variable((), name="failures")
 
@@ -68,6 +80,8 @@ class ReportingOptimizer(ObjectiveOptimizer):
     ) -> None:
         """Keep the figures of an update, and stop if it was one failure too many.
 
+        `fit` of the models then raises a `NoProgressError`.
+
         Args:
             has_moved: whether it moved the parameters ().
             figures: of the update, all of them, scalars by name.
@@ -80,8 +94,8 @@ class ReportingOptimizer(ObjectiveOptimizer):
             self._figures[name].assign(tf.cast(figures[name], self._figures[name].dtype))
         values = [part for name, value in told.items() for part in (f"{name} =", value)]
         tf.debugging.Assert(failures < self.max_failures, [
-            f"{type(self).__name__}: an update must lower the loss, got {self.max_failures} in a "
-            f"row that did not ({advice});", *values, "in step", self._iterations + 1])
+            f"{type(self).__name__}: {NO_PROGRESS}, got {self.max_failures} in a row that did not "
+            f"({advice});", *values, "in step", self._iterations + 1])
 
     def check_counts(self, **counts: int | None) -> None:
         """Refuse what is neither a positive integer nor left out.

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.special import logit
 
-from rnnpt.cells import unroll
+from rnnpt.cells import KerasCell, SimpleCell, unroll
 from rnnpt.datasets import Sequences
 from rnnpt.heads import BernoulliHead, GaussianHead
 from rnnpt.pretraining._cell_weights import activation_of, weights_of
@@ -37,19 +37,26 @@ def initialize_recurrence(
     are c times those of the autoencoder.
 
     Args:
-        cell: `SimpleCell`, or any other with a kernel (V, H), a recurrent kernel (H, H), a bias
-            and tanh, relu or linear units; built.
+        cell: `SimpleCell`, or a `KerasCell` of a `keras.layers.SimpleRNNCell`, with a bias and
+            tanh, relu or linear units; built. A cell with another recurrence, such as a leak,
+            would not give the states of the autoencoder, and is refused.
         autoencoder: of frames of V columns.
         state_size: the root mean square over the data of the unit that varies most.
 
     Raises:
-        PlanError: if the cell lacks one of these weights, has other units, or is of another size;
-            or if `state_size` is not positive.
+        PlanError: if the cell is another one, lacks one of these weights, has other units, or is of
+            another size; or if `state_size` is not positive.
     """
     if not state_size > 0:
         raise PlanError(f"`state_size` must be positive. Received: state_size={state_size}. Pass "
                         "0.5, or less for a tanh that is more linear.")
     weights = weights_of(cell)
+    inner = cell.cell if isinstance(cell, KerasCell) else cell
+    # A subclass has a recurrence of its own.
+    if type(inner) not in (SimpleCell, keras.layers.SimpleRNNCell):
+        raise PlanError("`cell` must be a SimpleCell, or a KerasCell of a SimpleRNNCell. Received: "
+                        f"{type(inner).__name__}, whose recurrence is another one. Take another "
+                        "start.")
     num_visible, num_hidden = weights.kernel.shape
     activation = weights.activation
     if activation not in _UNITS_A_STATE:

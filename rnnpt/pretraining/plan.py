@@ -20,6 +20,7 @@ from rnnpt.datasets import Sequences
 from rnnpt.optimizers import (
     CurvatureOptimizer,
     NonFiniteLossError,
+    NoProgressError,
     ReportingOptimizer,
     StopAtNonFiniteLoss,
 )
@@ -78,7 +79,8 @@ def run_plan(model: keras.Model, phases: Sequence[Phase], sources: Mapping[str, 
         The history, with what earlier calls did; `model` is left with the last phase's weights.
 
     Raises:
-        PlanError: If phases, sources, validation and seed do not fit each other.
+        PlanError: If phases, sources, validation and seed do not fit each other; or if training
+            cannot go on: then `model` has the weights of the last epoch, with patience of the best.
     """
     _check_plan(phases, start, sources, valid, seed)
     run = _Run(model, phases, sources, valid, seed, sys.stdout.isatty() if progress is None
@@ -181,6 +183,8 @@ class _Run:
         except NonFiniteLossError as error:
             where = f"step {state.updates + error.step}, batch {error.batch} of "
             raise self._divergence("loss", error.value, phase, where) from error
+        except NoProgressError as error:
+            raise self._standstill(error, phase) from error
         row: Row = {"phase": phase.name, "epoch": state.epoch + 1,
                     "updates": state.updates + int(part.optimizer.iterations),
                     "seconds": time.perf_counter() - began, "data_seconds": data_seconds,
@@ -213,15 +217,27 @@ class _Run:
         self, name: str, value: float, phase: Phase, where: str = ""
     ) -> DivergenceError:
         """Go back to the last epoch's weights, and say why."""
-        state = self.state
-        if state.weights:
-            _assign(self.model.variables, state.weights)
-        kept = (f"the run stays as it was after epoch {state.epoch} in {self.folder.path}"
-                if self.folder and state.history else "no epoch before it is kept")
+        kept = self._go_back(self.state.weights)
         return DivergenceError(
             f"`{name}` must stay finite. Received: {name}={value} in {where}epoch "
-            f"{state.epoch + 1} of phase {phase.name!r}. Lower the learning rate or clip "
+            f"{self.state.epoch + 1} of phase {phase.name!r}. Lower the learning rate or clip "
             f"gradients; {kept}.")
+
+    def _standstill(self, error: NoProgressError, phase: Phase) -> PlanError:
+        """Go back to the best weights, or without patience the last epoch's, and say why."""
+        state = self.state
+        has_best = phase.patience is not None and state.best_weights
+        kept = self._go_back(state.best_weights if has_best else state.weights)
+        return PlanError(f"`optimizer` must get farther in every epoch. Received: {error} of epoch "
+                         f"{state.epoch + 1} of phase {phase.name!r}. Give the phase fewer epochs "
+                         f"or another optimizer; {kept}.")
+
+    def _go_back(self, weights: Sequence[np.ndarray]) -> str:
+        """Take weights of an epoch before, if there is one, and tell what is kept of the run."""
+        if weights:
+            _assign(self.model.variables, weights)
+        return (f"the run stays as it was after epoch {self.state.epoch} in {self.folder.path}"
+                if self.folder and self.state.history else "no epoch before it is kept")
 
     @contextlib.contextmanager
     def _interruptible(self, phase: Phase) -> Iterator[None]:

@@ -24,8 +24,9 @@ def results() -> dict[str, dict[str, dict]]:
 
 
 @pytest.mark.parametrize("part", ["before", "history", "weights"])
-def test_two_replicas_do_what_one_device_does(results, part):
-    one, two = (results["RNN"][number][part] for number in ("one", "two"))
+@pytest.mark.parametrize("model", ["RNN", "Transducer", "RBM", "Autoencoder"])
+def test_two_replicas_do_what_one_device_does(results, model, part):
+    one, two = (results[model][number][part] for number in ("one", "two"))
     if part == "weights":
         np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-5)
         return

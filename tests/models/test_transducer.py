@@ -55,6 +55,43 @@ def test_weights_outside_the_answers_are_refused():
         model.fit(inputs, targets, verbose=0)
 
 
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+@pytest.mark.parametrize(("head", "targets", "message"), [
+    (heads.GaussianHead(), np.zeros([2, 4, 1]),
+     r"shape \(batch, steps, 3\), as num_outputs says, got \(None, 4, 1\)"),
+    (heads.CategoricalHead(), np.ones([2, 4, 1]), r"num_outputs says, got \(None, 4, 1\)"),
+    (heads.GaussianHead(), np.zeros([2, 4, 3, 1]), r"got \(None, 4, 3, 1\)"),
+    (heads.BernoulliHead(), np.full([2, 4, 3], 7.0), "0 or 1 for BernoulliHead.*, got 7"),
+    (heads.CategoricalHead(), np.ones([2, 4, 3]), "a single 1 in each for .*, got 3"),
+    (heads.GaussianHead(), np.full([2, 4, 3], np.nan), "finite for GaussianHead.*, got nan")])
+def test_targets_that_the_head_does_not_know_are_refused(head, targets, message, method):
+    model = models.Transducer(cells.SimpleCell(3), head, num_outputs=3)
+    model.compile("sgd")
+    with pytest.raises(ValueError, match=message):
+        getattr(model, method)(np.zeros([2, 4, 2]), targets, verbose=0)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "hessian_free"])
+@pytest.mark.parametrize("cell", [cells.SimpleCell, keras.layers.SimpleRNNCell])
+def test_targets_without_a_weight_may_be_no_numbers(cell, optimizer):
+    random = np.random.default_rng(6)
+    inputs, weights = random.normal(size=[4, 6, 2]), np.zeros([4, 6])
+    weights[:, 3] = 1
+    scored = np.where(weights[..., np.newaxis], random.normal(size=[4, 6, 1]), 0)
+    found = []
+    for targets in (scored, np.where(weights[..., np.newaxis], scored, np.nan)):
+        keras.utils.set_random_seed(0)
+        model = models.Transducer(cell(3), heads.GaussianHead(), num_outputs=1)
+        model.compile(optimizers.HessianFree(structural_damping=0.1)
+                      if optimizer == "hessian_free" else optimizer)
+        history = model.fit(
+            inputs, targets, sample_weight=weights, epochs=2, verbose=0, shuffle=False).history
+        found.append([history["loss"], *model.get_weights()])
+    for one, other in zip(*found, strict=True):
+        assert np.isfinite(other).all()
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize(
     ("cell", "num_answers"), [("SimpleCell", None), ("LeakyCell", 3), ("LSTMCell", 3)])
 def test_a_product_is_that_with_the_matrix_built_row_by_row(double_precision, cell, num_answers):
@@ -143,6 +180,51 @@ def test_the_gradient_by_sweeps_is_the_automatic_one(double_precision, cell, num
 
     for one, other in zip(swept(), automatic(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", [cells.SimpleCell, cells.LeakyCell])
+@pytest.mark.parametrize("activation", ["relu", "linear"])
+def test_states_do_not_overflow_where_nothing_is_scored(double_precision, cell, activation):
+    # Where each step triples a state, it overflows after 650.
+    num_real, num_steps = 3, 700
+    model = models.Transducer(
+        cell(4, activation=activation, activity_l1=0.1), heads.GaussianHead(), num_outputs=1)
+    model.build((None, num_steps, 2))
+    random = np.random.default_rng(8)
+    for variable in model.trainable_variables:
+        variable.assign(random.uniform(size=variable.shape))
+    model.cell.recurrent_kernel.assign(3 * np.eye(model.cell.units))
+    padding = [[0, 0], [0, num_steps - num_real], [0, 0]]
+    short = tuple(tf.constant(random.normal(size=[2, num_real, width])) for width in (2, 1))
+    short = (*short, tf.ones([2, num_real], tf.float64))
+    long = (*(tf.pad(each, padding) for each in short[:2]), tf.pad(short[2], padding[:2]))
+    variables = [variable.value for variable in model.trainable_variables]
+    tangents = [tf.constant(random.normal(size=v.shape)) for v in variables]
+
+    @tf.function
+    def gradient(loss_of, batch: tuple) -> tuple:
+        with tf.GradientTape() as tape:
+            loss = loss_of(batch)
+        return loss, *tape.gradient(loss, variables)
+
+    def swept(batch: tuple) -> tf.Tensor:
+        return swept_loss(model.recurrence(batch))
+
+    @tf.function
+    def product(batch: tuple, automatic: bool) -> list[tf.Tensor]:
+        half = _Half(model.recurrence(batch))
+        if automatic:
+            half.sweep = AutomaticSweep(half._recurrence)
+        return half.product(list(tangents), tf.constant(0.3, tf.float64))
+
+    expected = gradient(model._loss, short)
+    for found in (gradient(swept, long), gradient(model._loss, long)):
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+    for one, *others in zip(
+            product(long, False), product(long, True), product(short, True), strict=True):
+        for other in others:
+            np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("cell", ["SimpleCell", "LeakyCell"])

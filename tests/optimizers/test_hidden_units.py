@@ -164,9 +164,9 @@ def test_the_product_is_that_of_a_sequence_model(double_precision, kind):
     vector = np.random.default_rng(2).normal(size=model.count_params())
     # Without the gap, which no sequence model has.
     real = np.arange(NUM_STEPS) < np.array([[4], [2], [1]])
-    inputs = INPUTS * real[..., np.newaxis]
-    [found] = products(wrapped(model), vector, STRENGTH, data=(inputs, TARGETS))
-    [expected] = products(twin, vector, STRENGTH, data=(inputs, TARGETS, real * 1.0))
+    inputs, targets = INPUTS * real[..., np.newaxis], TARGETS.round()
+    [found] = products(wrapped(model), vector, STRENGTH, data=(inputs, targets))
+    [expected] = products(twin, vector, STRENGTH, data=(inputs, targets, real * 1.0))
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnnpt import optimizers
+from rnnpt import models, optimizers
 
 
 def objective_of(
@@ -35,10 +35,23 @@ def test_random_layers_draw_alike_within_an_update():
         np.testing.assert_array_equal(one, other)
 
 
-def test_rows_to_hold_out_that_are_not_there_are_told():
-    _, objective = objective_of(optimizer=optimizers.HessianFree(curvature_rows=5))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="more than curvature_rows=5 rows"):
-        objective.held_out(1)
+def test_rows_that_are_not_there_are_told():
+    # Asked for and there; the batch has five.
+    rule = r"curvature_rows and held_out_rows ask for, {} in all, got'\n5\n"
+    _, objective = objective_of(optimizer=optimizers.HessianFree(curvature_rows=4))
+    objective.held_out(1)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=rule.format(6)):
+        objective.held_out(2)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=rule.format(1000)):
+        objective_of(optimizer=optimizers.HessianFree(curvature_rows=1000))
+
+
+def test_a_batch_smaller_than_the_rows_of_the_curvature_stops_fit_in_one_line():
+    images = np.random.default_rng(0).uniform(size=[8, 6]).astype("float32")
+    model = models.Autoencoder((4, 2))
+    model.compile(optimizers.HessianFree(curvature_rows=1000))
+    with pytest.raises(ValueError, match="held_out_rows ask for, 1000 in all, got 8 ; drop the"):
+        model.fit(images, batch_size=8, verbose=0)
 
 
 def test_structural_damping_is_that_of_the_hidden_units_that_are_given(double_precision):

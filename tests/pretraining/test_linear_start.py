@@ -159,11 +159,22 @@ def test_a_start_looks_into_a_keras_cell_and_refuses_gates(data):
         start_linearly(gated, data)
 
 
+class OddCell(keras.layers.SimpleRNNCell):
+    """Has the weights of a simple cell, and another recurrence."""
+
+    def call(self, sequence, states, training=False):
+        output, _ = super().call(2 * sequence, states, training)
+        return output, [output]
+
+
 @pytest.mark.parametrize("make, message", [
     (lambda: cells.LSTMCell(8), "as high as wide. Received: .* in LSTMCell"),
     (lambda: cells.SimpleCell(8, "sigmoid"), "units of tanh, linear, relu. Received: sigmoid"),
     (lambda: cells.KerasCell(keras.layers.StackedRNNCells([keras.layers.SimpleRNNCell(8)])),
      "must have a kernel. Received: StackedRNNCells without one"),
+    (lambda: cells.LeakyCell(8), "must be a SimpleCell, .* Received: LeakyCell, whose recurrence"),
+    (lambda: cells.SkipCell(8, 2), "must be a SimpleCell, .* Received: SkipCell, whose"),
+    (lambda: cells.KerasCell(OddCell(8)), "must be a SimpleCell, .* Received: OddCell, whose"),
     (lambda: cells.SimpleCell(3), "have 4 units or more. Received: 3 and 3"),
     (lambda: cells.SimpleCell(6, "relu"), "have 8 units or more. Received: 3 and 6")])
 def test_cells_that_cannot_hold_it_are_refused(data, make, message):

@@ -15,6 +15,7 @@ from rnnpt import models, optimizers
 from rnnpt.optimizers import _hessian_free_update
 from rnnpt.pretraining import DivergenceError, Phase, PlanError, RunFolderError, run_plan
 from rnnpt.pretraining._penalty import penalty_on_kernels
+from rnnpt.pretraining.record import Progress
 from tests.pretraining.small_plan import draw_pieces
 
 ADAM = {"class_name": "Adam", "config": {"learning_rate": 0.01}}
@@ -239,6 +240,53 @@ def test_a_figure_of_the_optimizers_own_may_be_no_number(monkeypatch, tmp_path):
         history = run(phases=[whole], directory=tmp_path).history
         assert np.isnan([row["reduction_ratio"] for row in history]).all()
         assert np.isfinite([row["loss"] for row in history]).all()
+
+
+@keras.saving.register_keras_serializable(package="rnnpt.tests")
+class Resigned(optimizers.HessianFree):
+    """Says after some updates that another one failed."""
+
+    num_updates = 0
+
+    def report(self, has_moved: tf.Tensor, *rest: object) -> None:
+        super().report(self._iterations < self.num_updates, *rest)
+
+
+@pytest.mark.parametrize("patience, num_epochs", [(None, 1), (5, 2)])
+def test_plan_goes_back_where_the_optimizer_gets_no_farther(
+        monkeypatch, tmp_path, patience, num_epochs):
+    kept, add = [], Progress.add
+
+    def first_is_best(self, row, score, weights, optimizer):
+        kept.append(weights)
+        return add(self, row, -row["epoch"], weights, optimizer)
+
+    monkeypatch.setattr(Progress, "add", first_is_best)
+    num_batches = int(draw_pieces(0).cut(8).segments(8, 8).cardinality())
+    # One that moves the weights of the last epoch, and one that fails.
+    monkeypatch.setattr(Resigned, "num_updates", num_epochs * num_batches + 1)
+    model = models.RNN(num_hidden=5)
+    whole = phase(epochs=9, optimizer=Resigned(max_failures=1), batch_size=8, patience=patience)
+    with pytest.raises(PlanError, match=(
+            r"^`optimizer` must get farther in every epoch\. Received: Resigned: an update must "
+            rf"lower the loss, got 1 in a row.* of epoch {num_epochs + 1} of phase 'only'\. Give "
+            rf"the phase fewer epochs or .* as it was after epoch {num_epochs} in")):
+        run(model, [whole], draw_pieces(1, 4), directory=tmp_path)
+    assert num_batches > 1 and len(kept) == num_epochs
+    for value, expected in zip(model.variables, kept[0], strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_plan_of_an_optimizer_with_a_curvature_does_not_see_idle_rows():
+    # The pieces leave rows of the last batch without one, and are fewer there than those asked for.
+    num_rows = 12
+    cut = draw_pieces(0).cut(8)
+    assert 0 < len(cut) % num_rows < num_rows - 2
+    for options in ({"curvature_rows": 10}, {"curvature_rows": 10, "held_out_rows": 2}):
+        result = run(phases=[phase(
+            epochs=4, optimizer=optimizers.HessianFree(**options), batch_size=num_rows)])
+        losses = [row["loss"] for row in result.history]
+        assert np.isfinite(losses).all() and losses[-1] < losses[0]
 
 
 @pytest.fixture(scope="module")
