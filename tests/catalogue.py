@@ -46,7 +46,8 @@ CELLS: dict[str, Callable[..., cells.Cell]] = {
         **kwargs),
     "WindowCell": lambda **kwargs: cells.WindowCell(
         4, order=2, kernel_initializer=keras.initializers.RandomNormal(seed=1),
-        window_initializer=keras.initializers.RandomNormal(seed=2), **kwargs),
+        window_initializer=keras.initializers.RandomNormal(seed=2),
+        recurrent_initializer=keras.initializers.RandomNormal(seed=3), **kwargs),
 }
 
 HEADS: dict[str, Callable[..., heads.Head]] = {

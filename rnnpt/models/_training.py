@@ -321,7 +321,8 @@ class SequenceTraining(CurvatureTraining):
     ) -> dict[str, tf.Tensor]:
         # Keras averages the logs of replicas, however many frames each has, where some of the
         # metrics are not among the logs.
-        total, activity, count = sum_over_replicas([total, tf.convert_to_tensor(activity), count])
+        total, activity, count = sum_over_replicas(
+            [total, tf.convert_to_tensor(activity, total.dtype), count])
         mean, activity = (value / tf.maximum(count, 1.0) for value in (total, activity))
         self._loss_mean.update_state(mean + activity + penalty, count)
         logs = {"loss": self._loss_mean.result()}
