@@ -51,8 +51,8 @@ def pianorolls(name: str, data_dir: str | os.PathLike[str] | None = None) -> Spl
     them. JSB_Chorales lies an octave above the scores (MIDI 43 to 96): a model of it expects an
     opening an octave up. MuseData is for personal and research use only.
 
-    A frame is an eighth note, of JSB_Chorales a quarter note. The files do not say so, but the music
-    does, of Nottingham at least: its basses change after 6 or 8 frames, a bar of 6/8 or of 4/4.
+    A frame is an eighth note, of JSB_Chorales a quarter note. The files do not say so, but music
+    does, that of Nottingham: its basses change after 6 or 8 frames, a bar of 6/8 or of 4/4.
     MuseData and Piano_midi are taken to be on the same grid, as they are commonly described.
 
     Args:

@@ -153,7 +153,7 @@ def reproduce(
     if not 0 < budget <= 1:
         raise ConfigError(f"budget must be above 0 and at most 1, got {budget}: 1 is the whole.")
     import_quietly()
-    from rnnpt.experiments import curve, picture, reproduction
+    from rnnpt.experiments import curve, picture, reproduction, result_page
 
     results = reproduction.open_table(output_dir / f"{table}.csv")
     curves = curve.path_beside(results.path)
@@ -163,7 +163,7 @@ def reproduce(
     finally:
         if curves.exists():
             print(*picture.draw_curves(curves, output_dir), sep="\n")
-        print(reproduction.write_markdown(asked, results))
+        print(result_page.write_markdown(asked, results))
 
 
 def generate(
