@@ -7,23 +7,19 @@ import tensorflow as tf
 
 from rnnpt import numerics
 from rnnpt.cells import Cell, swap_time, unroll
-from rnnpt.heads import CHEAP_SCHEDULE, Head
+from rnnpt.heads import Head
 from rnnpt.models import _batch
 from rnnpt.models._curved import Curved
-from rnnpt.models._hidden import Carried, HiddenVariable
 from rnnpt.models._recurrence import Recurrence, of_sequences
 from rnnpt.models._replicas import sum_over_replicas
-from rnnpt.models._truncation import BackwardWindow
+from rnnpt.models._running_figures import RunningFigures
+from rnnpt.models._truncation import BackwardWindow, CarriedState
 from rnnpt.models._update import check_optimizer, update, with_look_ahead
 from rnnpt.optimizers import CurvatureTraining, CurvedObjective, ReportingOptimizer
 from rnnpt.optimizers.graph_error import plain_errors
 
-#: RBM models report a cheap estimate during `fit`, of a fixed sample of the validation frames.
-#: `evaluate` on its own uses the full estimate on every frame.
-CHEAP_NUM_FRAMES = 100
-
-# Purposes of the streams that are drawn from one model seed.
-_TRAIN, _TEST, _CHOICE, _DROPOUT = range(4)
+# Purposes of the streams that are drawn from one model seed; `RunningFigures` has 2.
+_TRAIN, _TEST, _DROPOUT = 0, 1, 3
 
 
 class SequenceTraining(CurvatureTraining):
@@ -46,9 +42,8 @@ class SequenceTraining(CurvatureTraining):
         ValueError: if `num_backward_steps` is no positive integer or `dropout` outside [0, 1).
     """
 
-    # Whether `evaluate` is called by `fit`, and whether the traced one is the cheap one.
+    # Whether `evaluate` is called by `fit`.
     _in_fit = False
-    _cheap = False
     cell: Cell
     head: Head
     num_visible: Any
@@ -121,21 +116,18 @@ class SequenceTraining(CurvatureTraining):
         with self.distribute_strategy.scope():
             self.build_for(_batch.width(x))
         cheap = self._in_fit and not self.head.exact
-        if cheap != self._cheap:
-            self._cheap, self.test_function = cheap, None
+        if cheap != self._figures.is_cheap:
+            self._figures.is_cheap, self.test_function = cheap, None
         if cheap:
             num_batches = kwargs.get("steps") or _batch.num_batches(x, kwargs.get("batch_size"))
-            self._frames_a_batch.assign(
-                max(1, CHEAP_NUM_FRAMES // (num_batches * self._num_replicas)))
+            self._figures.spread(num_batches * self._num_replicas)
         with plain_errors():
             return super().evaluate(x, *args, **kwargs)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """What `fit` resets at each epoch."""
-        if not self.built:
-            return []
-        return [self._loss_mean, self._log_likelihood_mean, self._activity_mean]
+        return self._figures.metrics if self.built else []
 
     def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: `fit` has built the model. Keras would average a batch, masks included."""
@@ -160,7 +152,8 @@ class SequenceTraining(CurvatureTraining):
             seed = numerics.fold_in(seed, replica)
 
         def evaluate() -> tuple[tf.Tensor, tuple[Any, ...]]:
-            outputs, valid = self._unroll(frames, mask, starts), tf.transpose(mask)
+            outputs = self._carried.unroll(self.cell, frames, mask, starts)
+            valid = tf.transpose(mask)
             parameters = self.readout(self._drop(outputs, seed))
             total, count = self._total_loss(parameters, swap_time(frames), valid, seed, step)
             activity = self._total_activity(outputs, valid)
@@ -169,8 +162,8 @@ class SequenceTraining(CurvatureTraining):
                     + penalty / self._num_replicas)
             return loss, (total, count, activity, penalty)
 
-        carried = [self._carried] if self.num_backward_steps is None else self._window.carried
-        logs = self._log(*update(self.optimizer, self.trainable_variables, evaluate, carried))
+        logs = self._figures.add(*update(
+            self.optimizer, self.trainable_variables, evaluate, self._carried.variables))
         if isinstance(self.optimizer, ReportingOptimizer):
             logs |= self.optimizer.figures
         return logs
@@ -208,7 +201,7 @@ class SequenceTraining(CurvatureTraining):
         frames, mask, _ = _batch.unpack_batch(data)
         total, count, activity, penalty = Curved(self, (frames, mask)).sums(
             self.optimizer.rows_at_once)
-        return self._log(total, count, activity, self._of_a_frame(penalty, mask))
+        return self._figures.add(total, count, activity, self._of_a_frame(penalty, mask))
 
     def test_step(self, data: _batch.Batch) -> dict[str, tf.Tensor]:
         """The figures of one batch, each row from the learned initial state.
@@ -223,15 +216,15 @@ class SequenceTraining(CurvatureTraining):
         frames = _batch.assert_support(frames, mask, self.head)
         # The frames so far tell the batches apart, so that their estimates err independently.
         seed = numerics.fold_in(
-            numerics.fold_in(numerics.as_seed(self.seed), _TEST), self._loss_mean.count)
+            numerics.fold_in(numerics.as_seed(self.seed), _TEST), self._figures.num_frames)
         outputs, _ = unroll(
             self.cell, frames, self.initial_state(tf.shape(frames)[0]), mask, time_major=True)
         penalty = self._of_a_frame(tf.add_n(self.losses), mask) if self.losses else 0.0
         parameters, frames, mask = self.readout(outputs), swap_time(frames), tf.transpose(mask)
         total, count = self._total_loss(parameters, frames, mask, seed)
-        logs = self._log(total, count, self._total_activity(outputs, mask), penalty)
+        logs = self._figures.add(total, count, self._total_activity(outputs, mask), penalty)
         if not self.head.exact:
-            logs["log_likelihood"] = self._log_estimate(parameters, frames, mask, seed)
+            logs["log_likelihood"] = self._figures.add_estimate(parameters, frames, mask, seed)
         return logs
 
     def batch_sums(self, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -312,67 +305,13 @@ class SequenceTraining(CurvatureTraining):
         """The number of frames or rows in all replicas, at least 1."""
         return tf.maximum(sum_over_replicas(count), 1.0)
 
-    def _log(
-        self,
-        total: tf.Tensor,
-        count: tf.Tensor,
-        activity: float | tf.Tensor,
-        penalty: float | tf.Tensor = 0.0,
-    ) -> dict[str, tf.Tensor]:
-        # Keras averages the logs of replicas, however many frames each has, where some of the
-        # metrics are not among the logs.
-        total, activity, count = sum_over_replicas(
-            [total, tf.convert_to_tensor(activity, total.dtype), count])
-        mean, activity = (value / tf.maximum(count, 1.0) for value in (total, activity))
-        self._loss_mean.update_state(mean + activity + penalty, count)
-        logs = {"loss": self._loss_mean.result()}
-        if self.head.exact:
-            self._log_likelihood_mean.update_state(-mean, count)
-            logs["log_likelihood"] = self._log_likelihood_mean.result()
-        if self.cell.activity_l1:
-            self._activity_mean.update_state(activity, count)
-            logs["activity_penalty"] = self._activity_mean.result()
-        return logs
-
-    def _log_estimate(
-        self, parameters: tf.Tensor, frames: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor
-    ) -> tf.Tensor:
-        places = tf.where(mask)
-        num_real = tf.shape(places)[0]
-        if self._cheap:
-            keys = numerics.uniform(numerics.fold_in(seed, _CHOICE), [num_real])
-            places = tf.gather(places, tf.argsort(keys)[:self._frames_a_batch.value])
-        log_prob, _ = self.head.estimate_log_prob(
-            tf.gather_nd(parameters, places), tf.gather_nd(frames, places), seed,
-            CHEAP_SCHEDULE if self._cheap else None)
-        # The frames of a batch stand for all that it has, so that the mean is of all frames.
-        weight = tf.cast(num_real / tf.size(log_prob), log_prob.dtype)
-        self._log_likelihood_mean.update_state(log_prob, tf.fill(tf.shape(log_prob), weight))
-        return self._log_likelihood_mean.result()
-
     def _make_carried_state(self) -> None:
         """Variables that are neither trained, saved nor exported."""
-        self._loss_mean = keras.metrics.Mean("loss")
-        self._log_likelihood_mean = keras.metrics.Mean("log_likelihood")
-        self._activity_mean = keras.metrics.Mean("activity_penalty")
-        self._frames_a_batch = HiddenVariable(tf.Variable(CHEAP_NUM_FRAMES, trainable=False))
+        self._figures = RunningFigures(self.head, self.cell.activity_l1)
         self._num_replicas = self.distribute_strategy.num_replicas_in_sync
-        self._carried = Carried(sum(self.state_sizes))
-        if self.num_backward_steps is not None:
-            self._window = BackwardWindow(
-                self.num_backward_steps, self.num_visible, self.state_sizes)
-
-    def _unroll(self, frames: tf.Tensor, mask: tf.Tensor, starts: tf.Tensor) -> tf.Tensor:
-        """The outputs before each frame of a training batch (T, B, H)."""
-        if self.num_backward_steps is not None:
-            return self._window.unroll(self.cell, frames, mask, starts)
-        initial = self.initial_state(tf.shape(starts)[0])
-        carried = numerics.unpack(self._carried.read(starts), self.state_sizes)
-        state = [tf.where(starts[:, tf.newaxis], learned, old)
-                 for learned, old in zip(initial, carried)]
-        outputs, state = unroll(self.cell, frames, state, mask, time_major=True)
-        self._carried.assign(tf.stop_gradient(numerics.pack(state)))
-        return outputs
+        self._carried = (
+            CarriedState(self.state_sizes) if self.num_backward_steps is None else
+            BackwardWindow(self.num_backward_steps, self.num_visible, self.state_sizes))
 
     def get_config(self) -> dict[str, object]:
         """What every model's constructor takes.

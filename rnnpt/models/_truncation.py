@@ -1,10 +1,44 @@
-"""Truncated back-propagation through more steps than a batch has."""
+"""Truncated back-propagation, through a batch or more steps than it has."""
 
 import tensorflow as tf
 
 from rnnpt import numerics
 from rnnpt.cells import Cell, unroll
 from rnnpt.models._hidden import Carried
+
+
+class CarriedState:
+    """The last state of each row of training, which the next batch goes on from.
+
+    Args:
+        state_sizes: S_i of the cell.
+
+    Source: Bengio et al. 2012, section 4.1.1.
+    """
+
+    def __init__(self, state_sizes: list[int]) -> None:
+        self._state_sizes = state_sizes
+        self._state = Carried(sum(state_sizes))
+        self.variables = [self._state]
+
+    def unroll(
+        self, cell: Cell, frames: tf.Tensor, mask: tf.Tensor, starts: tf.Tensor
+    ) -> tf.Tensor:
+        """Run a cell over a batch, and leave its last states to the next.
+
+        Args:
+            cell: the recurrence.
+            frames: (B, T, V).
+            mask: True on real frames (B, T).
+            starts: True where a row does not go on from the batch before (B,).
+
+        Returns:
+            The outputs before each frame, (T, B, H).
+        """
+        state = _where_starts(starts, cell, self._state.read(starts), self._state_sizes)
+        outputs, state = unroll(cell, frames, state, mask, time_major=True)
+        self._state.assign(tf.stop_gradient(numerics.pack(state)))
+        return outputs
 
 
 class BackwardWindow:
@@ -31,7 +65,7 @@ class BackwardWindow:
         self._state = Carried(sum(state_sizes))
         # 1 where a row's state is still the learned one.
         self._is_initial = Carried()
-        self.carried = [self._frames, self._mask, self._state, self._is_initial]
+        self.variables = [self._frames, self._mask, self._state, self._is_initial]
 
     def unroll(
         self, cell: Cell, frames: tf.Tensor, mask: tf.Tensor, starts: tf.Tensor
@@ -80,7 +114,14 @@ class BackwardWindow:
             variable.read(starts)
             for variable in (self._frames, self._mask, self._state, self._is_initial))
         is_initial = starts | (is_initial > 0)
-        learned = cell.get_initial_state(tf.shape(starts)[0])
-        state = [tf.where(is_initial[:, tf.newaxis], one, old)
-                 for one, old in zip(learned, numerics.unpack(state, self._state_sizes))]
+        state = _where_starts(is_initial, cell, state, self._state_sizes)
         return frames, (mask > 0) & ~starts[:, tf.newaxis], state, is_initial
+
+
+def _where_starts(
+    starts: tf.Tensor, cell: Cell, carried: tf.Tensor, state_sizes: list[int]
+) -> list[tf.Tensor]:
+    """The learned initial states where rows start, else those carried over as (B, S)."""
+    learned = cell.get_initial_state(tf.shape(starts)[0])
+    return [tf.where(starts[:, tf.newaxis], one, old)
+            for one, old in zip(learned, numerics.unpack(carried, state_sizes))]

@@ -129,11 +129,11 @@ class EchoStateNetwork(NamedModel):
         """
         frames, mask, starts = _batch.unpack_batch(data)
         frames = _batch.assert_support(frames, mask, self.head)
-        outputs, frames, mask = (
-            self._unroll(frames, mask, starts), swap_time(frames), tf.transpose(mask))
+        outputs = self._carried.unroll(self.cell, frames, mask, starts)
+        frames, mask = swap_time(frames), tf.transpose(mask)
         self._equations.add(tf.boolean_mask(outputs, mask), tf.boolean_mask(frames, mask))
         total, count = self._total_loss(self.readout(outputs), frames, mask, seed=(0, 0))
-        return self._log(total, count, self._total_activity(outputs, mask))
+        return self._figures.add(total, count, self._total_activity(outputs, mask))
 
     def forget_frames(self) -> None:
         """Begin the sums anew, as `fit` does at the beginning of each epoch."""
