@@ -9,15 +9,13 @@ import tensorflow as tf
 
 from rnnpt.cells import Cell, as_cell, swap_time, unroll
 from rnnpt.heads import Head
-from rnnpt.models import _batch
+from rnnpt.models._answers import Answers, Batch, matters
 from rnnpt.models._curved import Curved
 from rnnpt.models._recurrence import Recurrence, Tensors
 from rnnpt.models._replicas import sum_over_replicas
 from rnnpt.models._update import update, with_look_ahead
 from rnnpt.optimizers import CurvatureTraining, CurvedObjective, ReportingOptimizer
 from rnnpt.optimizers.graph_error import plain_errors
-
-Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
@@ -87,6 +85,7 @@ class Transducer(CurvatureTraining):
         self.num_outputs = num_outputs
         self.num_answers = num_answers
         self.readout_initializer = keras.initializers.get(readout_initializer)
+        self._answers = Answers(head, num_outputs, num_answers)
         self._loss_mean = keras.metrics.Mean("loss")
 
     def build(self, input_shape: Sequence[int | None]) -> None:
@@ -241,8 +240,8 @@ class Transducer(CurvatureTraining):
             The sum of the loss, that of the weights, and the sum of the penalty on activities.
         """
         inputs, targets, weights = batch
-        outputs = self._outputs(inputs, _matters(weights))
-        targets, weights = self._answered(targets, weights, tf.shape(outputs)[0])
+        outputs = self._outputs(inputs, matters(weights))
+        targets, weights = self._answers.last(targets, weights)
         # An exact head draws nothing.
         losses = self.head.loss(self.readout(outputs), targets, seed=tf.constant([0, 0]))
         total = tf.reduce_sum(tf.math.multiply_no_nan(losses, weights))
@@ -262,14 +261,10 @@ class Transducer(CurvatureTraining):
             T steps, scored after the last K of them.
         """
         inputs, targets, weights = batch
-        num_rows, num_steps = tf.unstack(tf.shape(weights))
-        num_answers = num_steps if self.num_answers is None else tf.minimum(
-            self.num_answers, num_steps)
-        matters = tf.transpose(_matters(weights))
-        targets, weights = self._answered(targets, weights, num_answers)
+        share = 1 / tf.cast(tf.shape(weights)[0], weights.dtype)
         return Recurrence(
-            self, swap_time(inputs), matters, targets, weights,
-            1 / tf.cast(num_rows, weights.dtype))
+            self, swap_time(inputs), tf.transpose(matters(weights)),
+            *self._answers.last(targets, weights), share)
 
     def get_config(self) -> dict[str, object]:
         """Everything the constructor takes.
@@ -300,50 +295,22 @@ class Transducer(CurvatureTraining):
                  for name in ("cell", "head")}
         return cls(**{**config, **parts})
 
-    def _outputs(self, inputs: tf.Tensor, matters: tf.Tensor | None = None) -> tf.Tensor:
+    def _outputs(self, inputs: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
         """The cell's outputs after the last steps (K, B, H), to be looked at where they matter."""
         num_rows, num_steps = tf.unstack(tf.shape(inputs)[:2])
-        if matters is not None:
-            matters = tf.pad(matters, [[0, 0], [0, 1]])
+        if mask is not None:
+            mask = tf.pad(mask, [[0, 0], [0, 1]])
         # `unroll` gives the outputs before each input, so that one more is after the last.
         outputs, _ = unroll(
             self.cell, tf.pad(inputs, [[0, 0], [0, 1], [0, 0]]), self.initial_state(num_rows),
-            matters, time_major=True)
-        num_answers = num_steps if self.num_answers is None else tf.minimum(
-            self.num_answers, num_steps)
-        return outputs[num_steps + 1 - num_answers:]
-
-    def _answered(
-        self, targets: tf.Tensor, weights: tf.Tensor, num_answers: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Targets (K, B, O) and weights (K, B) of the last steps."""
-        targets = swap_time(targets[:, -num_answers:])
-        weights = tf.transpose(weights[:, -num_answers:])
-        # What is not scored may be NaN, and a weight of 0 keeps that out of the loss alone.
-        scored = tf.not_equal(weights, 0)[..., tf.newaxis]
-        return tf.where(scored, targets, tf.zeros_like(targets)), weights
+            mask, time_major=True)
+        return outputs[num_steps + 1 - self._answers.count(num_steps):]
 
     def _unpack(self, data: tuple[tf.Tensor, ...]) -> Batch:
-        inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
+        batch = self._answers.checked(data, self.compute_dtype)
         if not self.built:
-            self.build(inputs.shape)
-        if weights is None:
-            weights = tf.ones(tf.shape(targets)[:2])
-        inputs, targets, weights = (
-            tf.cast(each, self.compute_dtype) for each in (inputs, targets, weights))
-        shape = [None, None, self.num_outputs]
-        if not targets.shape.is_compatible_with(shape):
-            raise ValueError(
-                f"targets must have the shape (batch, steps, {self.num_outputs}), as num_outputs "
-                f"says, got {targets.shape}; make each target one vector, a class one-hot")
-        if self.num_answers is not None:
-            with tf.control_dependencies([tf.debugging.assert_equal(
-                    tf.math.count_nonzero(weights[:, :-self.num_answers]), tf.constant(0, tf.int64),
-                    "weights must be 0 before the last num_answers steps: raise num_answers")]):
-                weights = tf.identity(weights)
-        targets = _batch.assert_support(
-            tf.ensure_shape(targets, shape), tf.not_equal(weights, 0), self.head, "targets")
-        return inputs, targets, weights
+            self.build(batch[0].shape)
+        return batch
 
     def _loss(self, batch: Batch) -> tf.Tensor:
         total, _, activity = self.batch_sums(batch)
@@ -361,8 +328,3 @@ class Transducer(CurvatureTraining):
         num_rows = tf.cast(tf.shape(batch[0])[0], loss.dtype)
         self._loss_mean.update_state(*sum_over_replicas([loss, num_rows]))
         return {"loss": self._loss_mean.result()}
-
-
-def _matters(weights: tf.Tensor) -> tf.Tensor:
-    """At which steps something is scored, there or later (B, T)."""
-    return tf.cumsum(weights, axis=1, reverse=True) > 0

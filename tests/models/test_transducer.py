@@ -59,6 +59,7 @@ def test_weights_outside_the_answers_are_refused():
 @pytest.mark.parametrize(("head", "targets", "message"), [
     (heads.GaussianHead(), np.zeros([2, 4, 1]),
      r"shape \(batch, steps, 3\), as num_outputs says, got \(None, 4, 1\)"),
+    (heads.GaussianHead(), None, "targets must stand beside the inputs, got inputs alone"),
     (heads.CategoricalHead(), np.ones([2, 4, 1]), r"num_outputs says, got \(None, 4, 1\)"),
     (heads.GaussianHead(), np.zeros([2, 4, 3, 1]), r"got \(None, 4, 3, 1\)"),
     (heads.BernoulliHead(), np.full([2, 4, 3], 7.0), "0 or 1 for BernoulliHead.*, got 7"),
