@@ -11,7 +11,7 @@ NO_PROGRESS = "an update must lower the loss"
 
 
 class NoProgressError(ValueError):
-    """A training whose optimizer has not lowered the loss in too many updates."""
+    """A training whose optimizer does not lower the loss any more."""
 
 
 @contextlib.contextmanager

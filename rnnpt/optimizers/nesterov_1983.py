@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from rnnpt import numerics
 from rnnpt.optimizers._line_search import infinite_if_unknown
+from rnnpt.optimizers.graph_error import NO_PROGRESS
 from rnnpt.optimizers.objective import Objective
 from rnnpt.optimizers.objective_optimizer import ObjectiveOptimizer
 
@@ -222,6 +223,8 @@ class Nesterov1983(ObjectiveOptimizer):
     def update(self, objective: Objective) -> None:
         """Take one step; where there is none to take, stay and fail in the graph.
 
+        `fit` of the models then raises a `NoProgressError`.
+
         Args:
             objective: of the present batch.
         """
@@ -245,9 +248,9 @@ class Nesterov1983(ObjectiveOptimizer):
         def stop() -> tf.Operation:
             objective.move_to(start)
             return tf.debugging.Assert(False, [
-                "Nesterov1983: the loss and its gradient must be finite and the loss fall along "
-                f"it in at most {self.max_halvings} halvings of the rate (lower learning_rate, and "
-                "take one fixed batch without randomness), got loss =", figures[0],
+                f"Nesterov1983: {NO_PROGRESS}, which must be finite as its gradient, in at most "
+                f"{self.max_halvings} halvings of the rate (lower learning_rate, and take one "
+                "fixed batch without randomness), got loss =", figures[0],
                 "with a squared gradient =", figures[1], "and a rate =", figures[2], "in step",
                 self._iterations + 1])
 
