@@ -12,7 +12,8 @@ from pathlib import Path
 import keras
 
 from rnnpt import datasets, export, models, pretraining
-from rnnpt.music.pianoroll_midi import PianoRoll, onsets_of, pianoroll_to_midi
+from rnnpt.music.piano_roll import PianoRoll, onsets_of
+from rnnpt.music.pianoroll_midi import pianoroll_to_midi
 
 
 def main() -> None:

@@ -15,7 +15,8 @@ import pytest
 from rnnpt import cli
 from rnnpt.experiments import command, generation
 from rnnpt.experiments.config import CONFIGS
-from rnnpt.music.pianoroll_midi import PianoRoll, midi_to_pianoroll, onsets_of, pianoroll_to_midi
+from rnnpt.music.piano_roll import PianoRoll, onsets_of
+from rnnpt.music.pianoroll_midi import midi_to_pianoroll, pianoroll_to_midi
 from rnnpt.serving import server
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -14,7 +14,7 @@ from rnnpt.datasets._cache import cache_folder
 from rnnpt.datasets.sequence import Sequences
 from rnnpt.datasets.splits import Splits
 from rnnpt.music.note_sequence import musicxml_to_pianoroll
-from rnnpt.music.pianoroll_midi import MusicError
+from rnnpt.music.piano_roll import MusicError
 from rnnpt.music.transposition import semitones_to_c, transpose
 from rnnpt.whole_file import write_bytes
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from rnnpt.datasets.sequence import Sequences
 from rnnpt.datasets.splits import Splits
-from rnnpt.music.pianoroll_midi import MusicError, midi_to_pianoroll
+from rnnpt.music.piano_roll import MusicError
+from rnnpt.music.pianoroll_midi import midi_to_pianoroll
 
 SUFFIXES = (".mid", ".midi")
 # Of training, validation and test: the shares of the published JSB chorales.

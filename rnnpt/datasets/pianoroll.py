@@ -13,7 +13,7 @@ from rnnpt.datasets._cache import cache_folder
 from rnnpt.datasets._pickle import load_pitch_lists
 from rnnpt.datasets.sequence import Sequences
 from rnnpt.datasets.splits import Splits
-from rnnpt.music.pianoroll_midi import LOWEST_PITCH, NUM_KEYS
+from rnnpt.music.piano_roll import LOWEST_PITCH, NUM_KEYS
 from rnnpt.whole_file import write_bytes
 
 # SHA-256 of the `.mat` files.

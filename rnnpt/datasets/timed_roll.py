@@ -6,7 +6,7 @@ from rnnpt.datasets.chorale import STEPS, chorales
 from rnnpt.datasets.midi_file import FRACTIONS, read_folder
 from rnnpt.datasets.sequence import Sequences
 from rnnpt.datasets.splits import Splits
-from rnnpt.music.pianoroll_midi import PianoRoll, onsets_of
+from rnnpt.music.piano_roll import PianoRoll, onsets_of
 from rnnpt.music.timed_roll import SECONDS_PER_STEP, midi_to_timed_roll, timed_roll_of
 
 # The finest grid of the chorales here.

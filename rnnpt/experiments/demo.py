@@ -9,7 +9,8 @@ from pathlib import Path
 from rnnpt import datasets
 from rnnpt.experiments import command, generation, picture
 from rnnpt.experiments.setting import ConfigError
-from rnnpt.music.pianoroll_midi import PianoRoll, midi_to_pianoroll, onsets_of, pianoroll_to_midi
+from rnnpt.music.piano_roll import PianoRoll, onsets_of
+from rnnpt.music.pianoroll_midi import midi_to_pianoroll, pianoroll_to_midi
 from rnnpt.pretraining import RunFolderError
 from rnnpt.serving.client import Client
 from rnnpt.serving.server import ModelServer

@@ -12,15 +12,9 @@ import numpy as np
 from rnnpt.experiments._tensorflow import import_quietly
 from rnnpt.experiments.run_folder import read_config
 from rnnpt.experiments.setting import ConfigError
-from rnnpt.music.pianoroll_midi import (
-    MAX_STEPS,
-    NUM_KEYS,
-    PianoRoll,
-    midi_to_pianoroll,
-    onsets_of,
-    pianoroll_to_midi,
-)
-from rnnpt.serving._continuation import continued, read_limits
+from rnnpt.music.piano_roll import MAX_STEPS, NUM_KEYS, PianoRoll, onsets_of
+from rnnpt.music.pianoroll_midi import midi_to_pianoroll, pianoroll_to_midi
+from rnnpt.serving._continuation import read_limits
 from rnnpt.serving.client import Client
 from rnnpt.whole_file import write_bytes
 
@@ -218,7 +212,7 @@ def continue_file(
     prime = primer.frames[np.newaxis].astype(np.float32)
     added = generator(prime, num_steps, _seeds(seed, 1), temperature)[0]
     path = output_dir / "continuation.mid"
-    write_bytes(path, pianoroll_to_midi(continued(primer, added)))
+    write_bytes(path, pianoroll_to_midi(primer.continued(added > 0.5)))
     return path
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from rnnpt.experiments import curve
 from rnnpt.experiments.run_folder import LOG, read_config
 from rnnpt.experiments.setting import ConfigError
-from rnnpt.music.pianoroll_midi import PianoRoll, midi_to_pianoroll
+from rnnpt.music.piano_roll import PianoRoll
+from rnnpt.music.pianoroll_midi import midi_to_pianoroll
 from rnnpt.music.plot import plot_learning_curve, plot_pianoroll, plot_validation
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnpt.music.pianoroll_midi import MusicError
+from rnnpt.music.piano_roll import MusicError
 from rnnpt.music.transposition import Key
 
 MAX_SCORE_BYTES = 2**24  # once unpacked

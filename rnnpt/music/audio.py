@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pretty_midi
 
-from rnnpt.music.pianoroll_midi import MusicError, PianoRoll, pianoroll_to_midi
+from rnnpt.music.piano_roll import MusicError, PianoRoll
+from rnnpt.music.pianoroll_midi import pianoroll_to_midi
 from rnnpt.whole_file import written_beside
 
 SAMPLE_RATE = 44100

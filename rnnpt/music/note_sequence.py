@@ -15,13 +15,8 @@ import numpy as np
 import pretty_midi
 
 from rnnpt.music._musicxml import MINOR_THIRDS, read_score
-from rnnpt.music.pianoroll_midi import (
-    MAX_STEPS,
-    VELOCITY,
-    MusicError,
-    PianoRoll,
-    notes_to_pianoroll,
-)
+from rnnpt.music.piano_roll import MAX_STEPS, MusicError, PianoRoll, notes_to_pianoroll
+from rnnpt.music.pianoroll_midi import VELOCITY
 from rnnpt.music.transposition import Key
 
 if TYPE_CHECKING:

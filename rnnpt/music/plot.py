@@ -10,7 +10,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rnnpt.music.pianoroll_midi import LOWEST_PITCH, NUM_KEYS, MusicError, PianoRoll, onsets_of
+from rnnpt.music.piano_roll import LOWEST_PITCH, NUM_KEYS, MusicError, PianoRoll, onsets_of
 from rnnpt.whole_file import written_beside
 
 _FORMATS = (".png", ".pdf", ".svg")

@@ -12,15 +12,8 @@ import mido
 import numpy as np
 import pretty_midi
 
-from rnnpt.music.pianoroll_midi import (
-    MAX_STEPS,
-    MusicError,
-    PianoRoll,
-    _keep_notes,
-    _notes,
-    _parse,
-    _read,
-)
+from rnnpt.music.piano_roll import MAX_STEPS, MusicError, PianoRoll
+from rnnpt.music.pianoroll_midi import _keep_notes, _notes, _parse, _read
 
 #: Keys of MIDI; a column of a timed roll is a pitch.
 NUM_PITCHES = 128

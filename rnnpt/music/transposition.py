@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnpt.music.pianoroll_midi import LOWEST_PITCH, NUM_KEYS, MusicError
+from rnnpt.music.piano_roll import LOWEST_PITCH, NUM_KEYS, MusicError
 
 _NAMES = ("C", "C sharp", "D", "E flat", "E", "F", "F sharp", "G", "A flat", "A", "B flat", "B")
 

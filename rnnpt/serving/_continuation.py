@@ -13,7 +13,7 @@ from rnnpt.serving._transport import Generated
 from rnnpt.serving.error import InvalidArgument
 
 if TYPE_CHECKING:
-    from rnnpt.music.pianoroll_midi import PianoRoll
+    from rnnpt.music.piano_roll import PianoRoll
 
 #: Where an export does not say what it was made with; these are the defaults of `export.save`.
 DEFAULTS = {"max_steps": 1024, "max_num_steps": 1024, "steps_per_quarter": 1}
@@ -51,14 +51,14 @@ def read_prime(data: bytes, steps_per_quarter: int, qpm: float | None) -> "Piano
     Raises:
         InvalidArgument: If it cannot be read, or the grid or the tempo is none.
     """
-    from rnnpt.music import pianoroll_midi
+    from rnnpt.music import piano_roll, pianoroll_midi
 
     if not isinstance(data, bytes):
         raise InvalidArgument(f"data must be the bytes of a MIDI file, got {type(data).__name__}: "
                               "read the file first")
     try:
         return pianoroll_midi.midi_to_pianoroll(data, steps_per_quarter, qpm=qpm)
-    except (pianoroll_midi.MusicError, TypeError) as error:
+    except (piano_roll.MusicError, TypeError) as error:
         raise InvalidArgument(str(error)) from None
 
 
@@ -81,27 +81,9 @@ def drawn(generated: Generated) -> np.ndarray:
         generated: The answer to one row.
 
     Returns:
-        Those that the model promises (N, V).
+        Those that the model promises (N, V); a key sounds where the model's value is above 0.5.
     """
-    return generated.frames[0, :generated.length[0]]
-
-
-def continued(prime: "PianoRoll", added: np.ndarray) -> "PianoRoll":
-    """Puts music and its continuation together.
-
-    Args:
-        prime: The music.
-        added: The frames of the continuation (N, V); a key sounds where one is above 0.5.
-
-    Returns:
-        Both; keys that sound on in the continuation are not struck again.
-    """
-    from rnnpt.music import pianoroll_midi
-
-    frames = np.concatenate([prime.frames, added > 0.5])
-    onsets = pianoroll_midi.onsets_of(frames)
-    onsets[:len(prime.onsets)] = prime.onsets
-    return pianoroll_midi.PianoRoll(frames, onsets, prime.steps_per_quarter, prime.qpm)
+    return generated.frames[0, :generated.length[0]] > 0.5
 
 
 def write_continued(prime: "PianoRoll", generated: Generated) -> bytes:
@@ -116,4 +98,4 @@ def write_continued(prime: "PianoRoll", generated: Generated) -> bytes:
     """
     from rnnpt.music import pianoroll_midi
 
-    return pianoroll_midi.pianoroll_to_midi(continued(prime, drawn(generated)))
+    return pianoroll_midi.pianoroll_to_midi(prime.continued(drawn(generated)))

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from tensorflow_serving.apis import model_pb2, predict_pb2
 
-from rnnpt.music.pianoroll_midi import MAX_STEPS, NUM_KEYS, PianoRoll
+from rnnpt.music.piano_roll import MAX_STEPS, NUM_KEYS, PianoRoll
 from rnnpt.serving import _predict, _tensor
 from rnnpt.serving._argument import as_seeds
-from rnnpt.serving._continuation import as_prime, continued, drawn, read_limits
+from rnnpt.serving._continuation import as_prime, drawn, read_limits
 from rnnpt.serving._manager import ModelManager
 from rnnpt.serving._midi_query import Parameters
 from rnnpt.serving._midi_reader import MidiReader
@@ -57,7 +57,7 @@ def continue_file(
         _check_wanted(gone)
         generated = _generate(servable, parameters, prime, limits["max_steps"], ends_at)
     _check_wanted(gone)
-    return reader.write(continued(prime, drawn(generated)), ends_at)
+    return reader.write(prime.continued(drawn(generated)), ends_at)
 
 
 def _model_name(manager: ModelManager, wanted: str) -> str:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from rnnpt.music.pianoroll_midi import NUM_KEYS, PianoRoll
+from rnnpt.music.piano_roll import NUM_KEYS, PianoRoll
 
 #: Kind and length of the body that follows.
 HEADER = struct.Struct(">cI")

@@ -6,7 +6,7 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
-from rnnpt.music.pianoroll_midi import MAX_QPM, MIN_QPM
+from rnnpt.music.piano_roll import MAX_QPM, MIN_QPM
 from rnnpt.serving.error import InvalidArgument
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from rnnpt.music.pianoroll_midi import MAX_STEPS, PianoRoll
+from rnnpt.music.piano_roll import MAX_STEPS, PianoRoll
 from rnnpt.serving._midi_message import ERROR, GRID, READ, ROLL, pack_roll, unpack_roll
 from rnnpt.serving._midi_process import MidiProcess, ProcessEnded
 from rnnpt.serving.error import (

@@ -12,7 +12,8 @@ import resource
 import sys
 from collections.abc import Sequence
 
-from rnnpt.music.pianoroll_midi import MusicError, midi_to_pianoroll, pianoroll_to_midi
+from rnnpt.music.piano_roll import MusicError
+from rnnpt.music.pianoroll_midi import midi_to_pianoroll, pianoroll_to_midi
 from rnnpt.serving._midi_message import (
     ERROR,
     GRID,

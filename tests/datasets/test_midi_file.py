@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from rnnpt.datasets import midi_folder
-from rnnpt.music.pianoroll_midi import PianoRoll, onsets_of, pianoroll_to_midi
+from rnnpt.music.piano_roll import PianoRoll, onsets_of
+from rnnpt.music.pianoroll_midi import pianoroll_to_midi
 
 
 def random_roll(seed: int, num_steps: int = 8, steps_per_quarter: int = 1) -> PianoRoll:

@@ -3,7 +3,8 @@ import pytest
 
 from rnnpt import datasets
 from rnnpt.datasets import registry
-from rnnpt.music.pianoroll_midi import PianoRoll, onsets_of, pianoroll_to_midi
+from rnnpt.music.piano_roll import PianoRoll, onsets_of
+from rnnpt.music.pianoroll_midi import pianoroll_to_midi
 
 
 @pytest.fixture

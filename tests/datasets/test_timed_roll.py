@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from rnnpt.datasets import Sequences, Splits, timed_chorales, timed_midi_folder, timed_roll
-from rnnpt.music.pianoroll_midi import PianoRoll, onsets_of, pianoroll_to_midi
+from rnnpt.music.piano_roll import PianoRoll, onsets_of
+from rnnpt.music.pianoroll_midi import pianoroll_to_midi
 
 
 @pytest.fixture

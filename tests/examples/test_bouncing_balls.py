@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from rnnpt import datasets
-from rnnpt.music.pianoroll_midi import PianoRoll, onsets_of, pianoroll_to_midi
+from rnnpt.music.piano_roll import PianoRoll, onsets_of
+from rnnpt.music.pianoroll_midi import pianoroll_to_midi
 from tests.examples.script import load, rows
 
 

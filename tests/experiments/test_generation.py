@@ -6,13 +6,8 @@ import pytest
 
 from rnnpt.experiments import generation, run_folder
 from rnnpt.experiments.setting import ConfigError
-from rnnpt.music.pianoroll_midi import (
-    MusicError,
-    PianoRoll,
-    midi_to_pianoroll,
-    onsets_of,
-    pianoroll_to_midi,
-)
+from rnnpt.music.piano_roll import MusicError, PianoRoll, onsets_of
+from rnnpt.music.pianoroll_midi import midi_to_pianoroll, pianoroll_to_midi
 
 
 def make_roll(num_steps=4, qpm=90.0):

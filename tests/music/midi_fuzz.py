@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rnnpt.music.pianoroll_midi import PianoRoll, onsets_of, pianoroll_to_midi
+from rnnpt.music.piano_roll import PianoRoll, onsets_of
+from rnnpt.music.pianoroll_midi import pianoroll_to_midi
 
 _HEADER = struct.Struct(">4sIHHh")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rnnpt.music.audio import pianoroll_to_wav
-from rnnpt.music.pianoroll_midi import MusicError, PianoRoll, onsets_of
+from rnnpt.music.piano_roll import MusicError, PianoRoll, onsets_of
 
 
 def chord(num_steps=4, qpm=120.0):

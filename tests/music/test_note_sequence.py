@@ -18,7 +18,8 @@ from rnnpt.music.note_sequence import (
     musicxml_to_pianoroll,
     to_note_sequence,
 )
-from rnnpt.music.pianoroll_midi import MusicError, PianoRoll, midi_to_pianoroll, onsets_of
+from rnnpt.music.piano_roll import MusicError, PianoRoll, onsets_of
+from rnnpt.music.pianoroll_midi import midi_to_pianoroll
 from rnnpt.music.transposition import Key, semitones_to_c, transpose
 
 QUARTER = 4  # divisions of a quarter note in the scores below

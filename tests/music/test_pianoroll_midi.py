@@ -15,14 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from rnnpt.music import pianoroll_midi
-from rnnpt.music.pianoroll_midi import (
-    MusicError,
-    PianoRoll,
-    midi_to_pianoroll,
-    notes_to_pianoroll,
-    onsets_of,
-    pianoroll_to_midi,
-)
+from rnnpt.music.piano_roll import MAX_STEPS, MusicError, PianoRoll, notes_to_pianoroll, onsets_of
+from rnnpt.music.pianoroll_midi import midi_to_pianoroll, pianoroll_to_midi
 
 C4 = 60 - 21  # middle C's column
 
@@ -83,7 +77,7 @@ def test_roll_to_midi_and_back_loses_no_frame_and_no_onset(roll):
 
 
 def test_longest_roll_and_finest_grid_go_there_and_back():
-    frames = np.zeros((pianoroll_midi.MAX_STEPS, 88), np.uint8)
+    frames = np.zeros((MAX_STEPS, 88), np.uint8)
     frames[-2:, C4] = 1
     roll = PianoRoll(frames, onsets_of(frames), 96, 90.0)
     back = midi_to_pianoroll(pianoroll_to_midi(roll), 96)
@@ -415,4 +409,5 @@ def test_module_imports_no_other_room_and_nothing_heavy():
     heavy = ["tensorflow", "keras", "scipy", "matplotlib", "note_seq", "music21"]
     output = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True,
                             check=True).stdout
-    assert output.split() == ["rnnpt", "rnnpt.music", "rnnpt.music.pianoroll_midi"]
+    assert output.split() == [
+        "rnnpt", "rnnpt.music", "rnnpt.music.piano_roll", "rnnpt.music.pianoroll_midi"]

@@ -9,7 +9,7 @@ import pytest
 from matplotlib import colors, image
 
 from rnnpt.music import plot
-from rnnpt.music.pianoroll_midi import MusicError, onsets_of
+from rnnpt.music.piano_roll import MusicError, onsets_of
 from rnnpt.music.plot import plot_learning_curve, plot_pianoroll, plot_validation
 
 

@@ -7,7 +7,7 @@ import mido
 import numpy as np
 import pytest
 
-from rnnpt.music.pianoroll_midi import MusicError, PianoRoll, onsets_of
+from rnnpt.music.piano_roll import MusicError, PianoRoll, onsets_of
 from rnnpt.music.timed_roll import midi_to_timed_roll, notes_to_timed_roll, timed_roll_of
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnnpt.music.pianoroll_midi import MusicError
+from rnnpt.music.piano_roll import MusicError
 from rnnpt.music.transposition import Key, semitones_to_c, transpose
 
 

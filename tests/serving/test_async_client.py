@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rnnpt.music import pianoroll_midi
+from rnnpt.music.piano_roll import PianoRoll, onsets_of
 from rnnpt.serving.client import (
     AsyncClient,
     Cancelled,
@@ -49,7 +50,7 @@ def opening() -> bytes:
     frames = np.zeros((4, 88), np.uint8)
     frames[:, 39] = 1
     return pianoroll_midi.pianoroll_to_midi(
-        pianoroll_midi.PianoRoll(frames, pianoroll_midi.onsets_of(frames)))
+        PianoRoll(frames, onsets_of(frames)))
 
 
 @pytest.mark.parametrize("call", [

@@ -17,6 +17,7 @@ from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 from rnnpt import serving
 from rnnpt.music import pianoroll_midi
+from rnnpt.music.piano_roll import PianoRoll, onsets_of
 from rnnpt.serving import _wire
 from rnnpt.serving import client as client_module
 from rnnpt.serving._argument import check_inputs
@@ -153,7 +154,7 @@ def test_continue_midi_keeps_the_opening_and_its_tempo(client: Client) -> None:
     frames[:, 39] = 1
     onsets = np.zeros_like(frames)
     onsets[[0, 2], 39] = 1
-    opening = pianoroll_midi.PianoRoll(frames, onsets, 1, 90.0)
+    opening = PianoRoll(frames, onsets, 1, 90.0)
     data = client.continue_midi(pianoroll_midi.pianoroll_to_midi(opening), num_steps=8, seed=3)
     roll = pianoroll_midi.midi_to_pianoroll(data, 1)
     np.testing.assert_array_equal(roll.frames[:4], frames)
@@ -169,7 +170,7 @@ def test_continue_midi_keeps_the_opening_and_its_tempo(client: Client) -> None:
 def test_continue_midi_takes_another_tempo_and_grid(client: Client) -> None:
     frames = np.zeros((4, 88), np.uint8)
     frames[:, 39] = 1
-    opening = pianoroll_midi.PianoRoll(frames, pianoroll_midi.onsets_of(frames), 2, 90.0)
+    opening = PianoRoll(frames, onsets_of(frames), 2, 90.0)
     data = client.continue_midi(pianoroll_midi.pianoroll_to_midi(opening), num_steps=8, seed=3,
                                 steps_per_quarter=2, qpm=75)
     roll = pianoroll_midi.midi_to_pianoroll(data, 2)
@@ -186,7 +187,7 @@ def test_continue_midi_takes_another_tempo_and_grid(client: Client) -> None:
 ])
 def test_midi_that_cannot_be_continued_is_of_the_same_tree(client, arguments, message) -> None:
     frames = np.ones((2, 88), np.uint8)
-    opening = pianoroll_midi.PianoRoll(frames, pianoroll_midi.onsets_of(frames))
+    opening = PianoRoll(frames, onsets_of(frames))
     arguments = {"data": pianoroll_midi.pianoroll_to_midi(opening)} | arguments
     with pytest.raises(InvalidArgument, match=message):
         client.continue_midi(**arguments)

@@ -6,7 +6,7 @@ import mido
 import numpy as np
 import pytest
 
-from rnnpt.music.pianoroll_midi import PianoRoll, onsets_of
+from rnnpt.music.piano_roll import PianoRoll, onsets_of
 from rnnpt.serving import _continuation
 from rnnpt.serving._transport import Generated
 from rnnpt.serving.error import InvalidArgument
@@ -44,8 +44,7 @@ def test_a_continuation_strikes_no_key_again_that_sounds_on() -> None:
     added[0, 0, 39] = added[0, 1, 41] = 1
     added[0, 3:] = np.nan  # past its length, of which nothing is promised
     generated = Generated(added, np.array([3]), np.zeros((1, 1)))
-    whole = _continuation.continued(
-        PianoRoll(frames, onsets, 2, 90.0), _continuation.drawn(generated))
+    whole = PianoRoll(frames, onsets, 2, 90.0).continued(_continuation.drawn(generated))
     np.testing.assert_array_equal(np.argwhere(whole.frames), [[0, 39], [1, 39], [2, 39], [3, 39],
                                                               [4, 41]])
     np.testing.assert_array_equal(np.argwhere(whole.onsets), [[0, 39], [1, 39], [4, 41]])

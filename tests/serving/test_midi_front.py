@@ -15,13 +15,8 @@ import time
 import numpy as np
 import pytest
 
-from rnnpt.music.pianoroll_midi import (
-    MAX_BYTES,
-    PianoRoll,
-    midi_to_pianoroll,
-    onsets_of,
-    pianoroll_to_midi,
-)
+from rnnpt.music.piano_roll import PianoRoll, onsets_of
+from rnnpt.music.pianoroll_midi import MAX_BYTES, midi_to_pianoroll, pianoroll_to_midi
 from rnnpt.serving import _midi_continuation, _midi_front
 from rnnpt.serving._manager import ModelManager
 from rnnpt.serving._midi_query import Parameters, parse_query
