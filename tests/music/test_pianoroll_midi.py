@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from rnnpt.music import pianoroll_midi
-from rnnpt.music.piano_roll import MAX_STEPS, MusicError, PianoRoll, notes_to_pianoroll, onsets_of
+from rnnpt.music.piano_roll import MAX_STEPS, MusicError, PianoRoll, onsets_of
 from rnnpt.music.pianoroll_midi import midi_to_pianoroll, pianoroll_to_midi
 
 C4 = 60 - 21  # middle C's column
