@@ -11,6 +11,7 @@ from rnnpt import numerics
 from rnnpt.models import _batch
 from rnnpt.models._frame import FrameModel
 from rnnpt.models._replicas import sum_over_replicas
+from rnnpt.models._update import check_compile
 from rnnpt.optimizers.graph_error import plain_errors
 
 
@@ -52,10 +53,7 @@ class FrameTraining(FrameModel):
         Source: the watch on free energies: Hinton 2010, A practical guide to training restricted
         Boltzmann machines, section 6.
         """
-        if getattr(self, "loss", None) is not None or self._compile_metrics is not None:
-            raise ValueError(
-                f"compile must be given no loss and no metrics, got loss={self.loss!r}; an RBM has "
-                "its own")
+        check_compile(self, "an RBM has its own")
         with self.distribute_strategy.scope():
             x = self._check_data(x)
         if kwargs.get("validation_data") is not None:

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnpt.models._replicas import sum_over_replicas
+from rnnpt.models._update import check_compile
 from rnnpt.optimizers import CurvatureTraining, ObjectiveOptimizer, OutputObjective
 from rnnpt.optimizers.graph_error import plain_errors
 
@@ -42,10 +43,7 @@ class ImageTraining(CurvatureTraining):
             ValueError: if there is a target, `compile` was given a loss or metrics, which would
                 count for nothing, or images are none that the objective knows.
         """
-        if getattr(self, "loss", None) is not None or self._compile_metrics is not None:
-            raise ValueError(
-                f"compile must be given no loss and no metrics, got loss={self.loss!r}; an "
-                "Autoencoder has its own")
+        check_compile(self, "an Autoencoder has its own")
         if y is not None:
             raise ValueError(
                 f"fit must be given no target, got one of type {type(y).__name__}; the images are "

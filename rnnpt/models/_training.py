@@ -14,7 +14,7 @@ from rnnpt.models._recurrence import Recurrence, of_sequences
 from rnnpt.models._replicas import sum_over_replicas
 from rnnpt.models._running_figures import RunningFigures
 from rnnpt.models._truncation import BackwardWindow, CarriedState
-from rnnpt.models._update import check_optimizer, update, with_look_ahead
+from rnnpt.models._update import check_compile, check_optimizer, update, with_look_ahead
 from rnnpt.optimizers import CurvatureTraining, CurvedObjective, ReportingOptimizer
 from rnnpt.optimizers.graph_error import plain_errors
 
@@ -80,10 +80,7 @@ class SequenceTraining(CurvatureTraining):
             ValueError: if `compile` was given a loss or metrics, or an optimizer for which the
                 head's loss is none; or if the batches hold frames that the head does not know.
         """
-        if getattr(self, "loss", None) is not None or self._compile_metrics is not None:
-            raise ValueError(
-                f"compile must be given no loss and no metrics, got loss={self.loss!r}; the head "
-                "has its loss, and fit reports log_likelihood")
+        check_compile(self, "the head has its loss, and fit reports log_likelihood")
         check_optimizer(self.optimizer, self.head, self.dropout, self.num_backward_steps)
         with self.distribute_strategy.scope():
             self.build_for(_batch.width(x))

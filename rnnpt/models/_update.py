@@ -57,6 +57,21 @@ def update(
     return figures
 
 
+def check_compile(model: keras.Model, why: str) -> None:
+    """Refuse a loss or metrics beside those of a model itself.
+
+    Args:
+        model: compiled or not.
+        why: it has no use for others.
+
+    Raises:
+        ValueError: if `compile` was given any.
+    """
+    if getattr(model, "loss", None) is not None or model._compile_metrics is not None:
+        raise ValueError(
+            f"compile must be given no loss and no metrics, got loss={model.loss!r}; {why}")
+
+
 def check_optimizer(
     optimizer: keras.optimizers.Optimizer,
     head: Head,

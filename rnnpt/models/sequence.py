@@ -8,15 +8,16 @@ import numpy as np
 import tensorflow as tf
 
 from rnnpt import numerics
-from rnnpt.cells import Cell, as_cell, swap_time, unroll
+from rnnpt.cells import Cell, swap_time, unroll
 from rnnpt.heads import AISSchedule, Head
 from rnnpt.models._batch import Batch, add_padding, check_frames, unpack_batch
+from rnnpt.models._cell_and_head import CellAndHead
 from rnnpt.models._generation import check_request, draw_frames
 from rnnpt.models._training import SequenceTraining
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
-class SequenceModel(SequenceTraining):
+class SequenceModel(CellAndHead, SequenceTraining):
     """A predictor of the next frame of a sequence.
 
     Use it with any cell and head; the named models are choices of the two.
@@ -47,9 +48,6 @@ class SequenceModel(SequenceTraining):
         TensorShape([1, 2, 4])
     """
 
-    # XLA makes a rolled recurrence two to three times slower on a CPU; Keras would switch it on.
-    supports_jit = False
-
     def __init__(
         self,
         cell: Cell | keras.Layer,
@@ -58,15 +56,8 @@ class SequenceModel(SequenceTraining):
         readout_initializer: object = "glorot_uniform",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        if not isinstance(head, Head):
-            raise TypeError(
-                f"SequenceModel: head must be a rnnpt Head, got {type(head).__name__}; build one "
-                "from rnnpt.heads")
-        self.cell = as_cell(cell)
-        self.head = head
+        super().__init__(cell, head, readout_initializer, **kwargs)
         self.seed = seed
-        self.readout_initializer = keras.initializers.get(readout_initializer)
         self.num_visible: int | None = None
         self._generate = tf.function(self._generate_from_prime, reduce_retracing=True)
         self._estimate = tf.function(self._estimate_log_prob, reduce_retracing=True)
@@ -126,17 +117,6 @@ class SequenceModel(SequenceTraining):
     def state_sizes(self) -> list[int]:
         """Sizes S_i of the cell's state tensors."""
         return self.cell.state_size
-
-    def initial_state(self, batch_size: int | tf.Tensor) -> list[tf.Tensor]:
-        """The learned state before the first frame.
-
-        Args:
-            batch_size: B.
-
-        Returns:
-            State tensors (B, S_i).
-        """
-        return self.cell.get_initial_state(batch_size)
 
     def parameters(self, state: list[tf.Tensor]) -> tf.Tensor:
         """Head parameters of the frame that follows a state.
@@ -288,28 +268,7 @@ class SequenceModel(SequenceTraining):
         Returns:
             A JSON-ready dictionary.
         """
-        return {
-            **super().get_config(),
-            "cell": keras.saving.serialize_keras_object(self.cell),
-            "head": keras.saving.serialize_keras_object(self.head),
-            "seed": self.seed,
-            "readout_initializer": keras.initializers.serialize(self.readout_initializer),
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "SequenceModel":
-        """Undo `get_config`.
-
-        Args:
-            config: what `get_config` gave.
-
-        Returns:
-            A model with the same parts and no variables yet.
-        """
-        config = dict(config)
-        for name in {"cell", "head"} & config.keys():
-            config[name] = keras.saving.deserialize_keras_object(config[name])
-        return cls(**config)
+        return {**super().get_config(), "seed": self.seed}
 
     def get_build_config(self) -> dict[str, object]:
         """What a loaded model needs to create its variables.
@@ -330,14 +289,7 @@ class SequenceModel(SequenceTraining):
             self.build_for(num_visible)
 
     def _build_parts(self, num_visible: int) -> None:
-        """Build the cell and the head, and the readout from outputs (..., H) to parameters."""
-        for part in (self.cell, self.head):
-            if not part.built:  # Keras builds the parts of a model that it loads.
-                part.build((None, num_visible))
-        self.readout = keras.layers.Dense(
-            self.head.num_parameters(num_visible), kernel_initializer=self.readout_initializer,
-            name="readout")
-        self.readout.build((None, self.cell.output_size))
+        self._build_chain(num_visible, num_visible)
 
     def _estimate_log_prob(
         self, frames: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, schedule: AISSchedule | None

@@ -7,19 +7,20 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from rnnpt.cells import Cell, as_cell, swap_time, unroll
+from rnnpt.cells import Cell, swap_time, unroll
 from rnnpt.heads import Head
 from rnnpt.models._answers import Answers, Batch, matters
+from rnnpt.models._cell_and_head import CellAndHead
 from rnnpt.models._curved import Curved
-from rnnpt.models._recurrence import Recurrence, Tensors
+from rnnpt.models._recurrence import Recurrence
 from rnnpt.models._replicas import sum_over_replicas
-from rnnpt.models._update import update, with_look_ahead
-from rnnpt.optimizers import CurvatureTraining, CurvedObjective, ReportingOptimizer
+from rnnpt.models._update import check_compile, update, with_look_ahead
+from rnnpt.optimizers import CurvedObjective, ReportingOptimizer
 from rnnpt.optimizers.graph_error import plain_errors
 
 
 @keras.saving.register_keras_serializable(package="rnnpt")
-class Transducer(CurvatureTraining):
+class Transducer(CellAndHead):
     """A recurrent network from a sequence of inputs to targets beside them, or at its end.
 
     Use it for the artificial problems of long memory and for labelled sequences; `SequenceModel` is
@@ -53,9 +54,6 @@ class Transducer(CurvatureTraining):
     Source: Sutskever 2013, section 2.5 and chapter 4.
     """
 
-    # XLA makes a rolled recurrence two to three times slower on a CPU; Keras would switch it on.
-    supports_jit = False
-
     built: bool
 
     def __init__(
@@ -67,11 +65,7 @@ class Transducer(CurvatureTraining):
         readout_initializer: object = "glorot_uniform",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        if not isinstance(head, Head):
-            raise TypeError(
-                f"Transducer: head must be a rnnpt Head, got {type(head).__name__}; build one from "
-                "rnnpt.heads")
+        super().__init__(cell, head, readout_initializer, **kwargs)
         if not head.exact:
             raise ValueError(
                 f"Transducer: head must have an exact likelihood, got {type(head).__name__}; take "
@@ -80,11 +74,8 @@ class Transducer(CurvatureTraining):
             if value is not None and (not isinstance(value, numbers.Integral) or value < 1):
                 raise ValueError(
                     f"Transducer: {name} must be a positive integer, got {value!r}; pass a count")
-        self.cell = as_cell(cell)
-        self.head = head
         self.num_outputs = num_outputs
         self.num_answers = num_answers
-        self.readout_initializer = keras.initializers.get(readout_initializer)
         self._answers = Answers(head, num_outputs, num_answers)
         self._loss_mean = keras.metrics.Mean("loss")
 
@@ -93,16 +84,16 @@ class Transducer(CurvatureTraining):
 
         Args:
             input_shape: of the inputs (B, T, I).
+
+        Raises:
+            ValueError: if their width is unknown.
         """
         if self.built:
             return
-        for part, width in ((self.cell, input_shape[-1]), (self.head, self.num_outputs)):
-            if not part.built:  # Keras builds the parts of a model that it loads.
-                part.build((None, width))
-        self.readout = keras.layers.Dense(
-            self.head.num_parameters(self.num_outputs),
-            kernel_initializer=self.readout_initializer, name="readout")
-        self.readout.build((None, self.cell.output_size))
+        width = input_shape[-1]
+        if width is None:
+            raise ValueError("inputs must have a known width, got None; fix their last axis")
+        self._build_chain(width, self.num_outputs)
         self.built = True
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
@@ -116,17 +107,6 @@ class Transducer(CurvatureTraining):
             (B, K, P).
         """
         return swap_time(self.readout(self._outputs(tf.cast(inputs, self.compute_dtype))))
-
-    def initial_state(self, batch_size: int | tf.Tensor) -> Tensors:
-        """The learned state before the first input.
-
-        Args:
-            batch_size: B.
-
-        Returns:
-            State tensors (B, S_i).
-        """
-        return self.cell.get_initial_state(batch_size)
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """`keras.Model.fit`; with `Nesterov`, `SwapLookAhead` is at work.
@@ -142,10 +122,7 @@ class Transducer(CurvatureTraining):
             ValueError: if `compile` was given a loss or metrics, or targets are not num_outputs
                 wide or none that the head knows.
         """
-        if getattr(self, "loss", None) is not None or self._compile_metrics is not None:
-            raise ValueError(
-                f"compile must be given no loss and no metrics, got loss={self.loss!r}; the head "
-                "has its loss")
+        check_compile(self, "the head has its loss")
         rest, kwargs = with_look_ahead(self.optimizer, args[1:], kwargs)
         with plain_errors():
             return super().fit(*args[:1], *rest, **kwargs)
@@ -273,27 +250,8 @@ class Transducer(CurvatureTraining):
             A JSON-ready dictionary.
         """
         return {
-            **super().get_config(),
-            "cell": keras.saving.serialize_keras_object(self.cell),
-            "head": keras.saving.serialize_keras_object(self.head),
-            "num_outputs": self.num_outputs,
-            "num_answers": self.num_answers,
-            "readout_initializer": keras.initializers.serialize(self.readout_initializer),
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Transducer":
-        """The model that `get_config` describes.
-
-        Args:
-            config: what `get_config` gave.
-
-        Returns:
-            A model with new weights.
-        """
-        parts = {name: keras.saving.deserialize_keras_object(config[name])
-                 for name in ("cell", "head")}
-        return cls(**{**config, **parts})
+            **super().get_config(), "num_outputs": self.num_outputs,
+            "num_answers": self.num_answers}
 
     def _outputs(self, inputs: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
         """The cell's outputs after the last steps (K, B, H), to be looked at where they matter."""

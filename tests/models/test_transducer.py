@@ -47,6 +47,12 @@ def test_its_loss_is_that_of_an_ensemble_of_one():
     assert found == pytest.approx(float(ensemble.member_losses(*batch)[0]), rel=1e-5)
 
 
+def test_inputs_of_an_unknown_width_are_refused():
+    model = models.Transducer(cells.SimpleCell(3), heads.GaussianHead(), num_outputs=1)
+    with pytest.raises(ValueError, match="inputs must have a known width, got None"):
+        model.build((None, None, None))
+
+
 def test_weights_outside_the_answers_are_refused():
     model = make_model(cells.SimpleCell(6), num_answers=1)
     model.compile("sgd")
