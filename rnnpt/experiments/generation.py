@@ -75,10 +75,10 @@ def exported_steps_per_quarter(directory: Path) -> int:
         Frames a quarter note; 1 if the export does not say.
     """
     import_quietly()
-    from rnnpt.export._folder import newest_version
+    from rnnpt import export
     from rnnpt.export.saved_model import METADATA_FILE
 
-    return read_limits(newest_version(directory) / METADATA_FILE)["steps_per_quarter"]
+    return read_limits(export.newest_version(directory) / METADATA_FILE)["steps_per_quarter"]
 
 
 def from_saved_model(directory: Path) -> Generator:
