@@ -1,7 +1,7 @@
 """Who learns to add first: Hessian-free steps, Adam, Nesterov's gradient, L-BFGS, or an LSTM.
 
     python examples/addition_race.py --method hessian_free --num_steps 100 [--seed 0]
-        [--learning_rate 1e-3] [--ratio_of last] [--start orthogonal] [--minutes 10]
+        [--learning_rate 1e-3] [--ratio_of last] [--start orthogonal] [--centered] [--minutes 10]
         [--output results/addition_race.csv]
     python examples/addition_race.py --search --method adam --learning_rate 3e-3
 
@@ -9,8 +9,8 @@ Every method trains the same 100 tanh units from the same start, the small or th
 `hessian_free_problem.py`, by the same stream of sequences (the LSTM from its own start, with 100
 units of four gates; L-BFGS on 10,000 that stay the same). Methods that go by a gradient alone take
 100 sequences an update, their norm clipped at 1 but for Nesterov's gradient, whose rate, momentum,
-clip and centered inputs are those of `pathological_problem.py`. A minibatch is 1,000 sequences in a
-gradient or in a product with the curvature.
+clip and centered inputs are those of `pathological_problem.py`; `--centered` gives others such. A
+minibatch is 1,000 sequences in a gradient or in a product with the curvature.
 
 A run ends when less than 1 % of validation sequences are wrong, or after `--minutes` or 50,000
 minibatches, which the row tells; then the test set is read once. `--search` takes a seed from 100
@@ -42,7 +42,7 @@ from rnnpt.datasets.problem import ProblemBatch
 from rnnpt.experiments.result_table import ResultTable, this_command, this_machine
 from rnnpt.schedules import Piecewise
 
-KEY = ("method", "num_steps", "learning_rate", "ratio_of", "start", "seed", "units",
+KEY = ("method", "num_steps", "learning_rate", "ratio_of", "start", "centered", "seed", "units",
        "most_minibatches", "minutes")
 #: Sequences of an update by a gradient alone, and updates between two looks at the validation set.
 FEW, UPDATES = 100, 500
@@ -60,7 +60,7 @@ class Method:
         updates: an epoch.
         minibatches_of: how many minibatches of 1,000 the figures of an epoch stand for.
         fixed: whether it sees the same sequences again and again.
-        centered: whether the inputs are less their mean.
+        centered: whether it wants inputs less their mean.
         gated: whether it trains an LSTM.
     """
 
@@ -72,21 +72,6 @@ class Method:
     fixed: bool = False
     centered: bool = False
     gated: bool = False
-
-    def seen(self, problem: datasets.Problem, batch: ProblemBatch) -> ProblemBatch:
-        """A batch as the method sees it.
-
-        Args:
-            problem: it is of.
-            batch: any.
-
-        Returns:
-            It.
-        """
-        if not self.centered:
-            return batch
-        means = input_means(problem, validation_set(problem, MINIBATCH))
-        return batch._replace(inputs=batch.inputs - means)
 
 
 def adam(learning_rate: float) -> keras.optimizers.Optimizer:
@@ -125,6 +110,20 @@ METHODS = {
         lambda _: optimizers.LBFGS(), batch_size=GRADIENT_MINIBATCHES * MINIBATCH, updates=1,
         minibatches_of=lambda logs: GRADIENT_MINIBATCHES * logs["lbfgs_evaluations"], fixed=True),
     "lstm": Method(adam, 2e-3, gated=True)}
+
+
+def centered(problem: datasets.Problem, batch: ProblemBatch) -> ProblemBatch:
+    """A batch with inputs less their mean.
+
+    Args:
+        problem: it is of.
+        batch: any.
+
+    Returns:
+        It.
+    """
+    means = input_means(problem, validation_set(problem, MINIBATCH))
+    return batch._replace(inputs=batch.inputs - means)
 
 
 def make_model(
@@ -172,7 +171,11 @@ def run(arguments: argparse.Namespace, table: ResultTable) -> None:
     progress = Progress(
         arguments.checkpoints / name, problem, arguments, method.minibatches_of, method.updates)
     model = make_model(problem, arguments)
-    progress.validation = method.seen(problem, progress.validation)
+
+    def seen(batch: ProblemBatch) -> ProblemBatch:
+        return centered(problem, batch) if arguments.centered else batch
+
+    progress.validation = seen(progress.validation)
     progress.resume(model)
     done = progress.figures["updates"] // method.updates
     size = method.batch_size * arguments.rows // MINIBATCH
@@ -180,11 +183,11 @@ def run(arguments: argparse.Namespace, table: ResultTable) -> None:
         data = tf.data.Dataset.from_tensors(problem.draw(size, arguments.seed)).repeat()
     else:
         data = problem.batches(size, arguments.seed, done * method.updates)
-    data = data.map(lambda batch: tuple(method.seen(problem, batch)))
+    data = data.map(lambda batch: tuple(seen(batch)))
     model.fit(
         data, steps_per_epoch=method.updates, initial_epoch=done,
         epochs=done + MOST_MINIBATCHES, shuffle=False, verbose=0, callbacks=[progress])
-    final = progress.validation if arguments.search else method.seen(problem, problem.test_set())
+    final = progress.validation if arguments.search else seen(problem.test_set())
     outputs = answers(model, final)
     figures = progress.figures
     table.add(
@@ -208,6 +211,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--ratio_of", choices=["step", "last"],
                         help="of hessian_free, as in hessian_free_problem.py; step by default")
     parser.add_argument("--start", choices=SMALL_STARTS, help="of all but lstm; small by default")
+    parser.add_argument("--centered", action=argparse.BooleanOptionalAction,
+                        help="inputs less their mean; those of nesterov by default")
     parser.add_argument("--minutes", type=float, default=10.0, help="of one run, in all")
     parser.add_argument("--most_minibatches", type=int, default=MOST_MINIBATCHES)
     parser.add_argument("--units", type=int, default=100)
@@ -216,19 +221,21 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--checkpoints", type=Path, default=Path("runs/addition_race"))
     parser.add_argument("--smoke", action="store_true", help="a toy size, in seconds")
     arguments = parser.parse_args()
-    default = METHODS[arguments.method].learning_rate
+    method = METHODS[arguments.method]
+    default = method.learning_rate
     if arguments.learning_rate is not None and default is None:
         parser.error(f"--learning_rate must be left out for {arguments.method}, which has none, "
                      f"got {arguments.learning_rate}")
     if arguments.ratio_of is not None and arguments.method != "hessian_free":
         parser.error(f"--ratio_of must be left out for {arguments.method}, which has none, "
                      f"got {arguments.ratio_of}")
-    gated = METHODS[arguments.method].gated
-    if arguments.start is not None and gated:
+    if arguments.start is not None and method.gated:
         parser.error(f"--start must be left out for {arguments.method}, which has one of its own, "
                      f"got {arguments.start}")
     arguments.learning_rate = arguments.learning_rate or default
-    arguments.start = arguments.start or (None if gated else "small")
+    arguments.start = arguments.start or (None if method.gated else "small")
+    if arguments.centered is None:
+        arguments.centered = method.centered
     if arguments.method == "hessian_free":
         arguments.ratio_of = arguments.ratio_of or "step"
     if arguments.search:

@@ -78,11 +78,14 @@ def test_the_iterate_that_the_ratio_judges_is_part_of_a_run(call):
     assert again == one and (one["ratio_of"], other["ratio_of"]) == ("step", "last")
 
 
-def test_the_start_is_part_of_a_run(call):
-    small, = call("--method", "adam", example="addition_race")
-    again, other = call("--method", "adam", "--start", "orthogonal", example="addition_race")
-    assert again == small and (small["start"], other["start"]) == ("small", "orthogonal")
-    assert other["error"] != small["error"] or other["updates"] != small["updates"]
+@pytest.mark.parametrize("name, options, usual, value", [
+    ("start", ["--start", "orthogonal"], "small", "orthogonal"),
+    ("centered", ["--centered"], "False", "True")])
+def test_the_start_and_the_inputs_are_part_of_a_run(call, name, options, usual, value):
+    one, = call("--method", "adam", example="addition_race")
+    again, other = call("--method", "adam", *options, example="addition_race")
+    assert again == one and (one[name], other[name]) == (usual, value)
+    assert other["error"] != one["error"] or other["updates"] != one["updates"]
 
 
 @pytest.mark.parametrize("method, name, value", [
