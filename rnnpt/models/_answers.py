@@ -63,10 +63,7 @@ class Answers:
                 f"targets must have the shape (batch, steps, {self._width}), as num_outputs says, "
                 f"got {targets.shape}; make each target one vector, a class one-hot")
         if self._num_answers is not None:
-            early = tf.math.count_nonzero(weights[:, :-self._num_answers])
-            with tf.control_dependencies([tf.debugging.assert_equal(
-                    early, tf.constant(0, tf.int64),
-                    "weights must be 0 before the last num_answers steps: raise num_answers")]):
+            with tf.control_dependencies([assert_late(weights, self._num_answers)]):
                 weights = tf.identity(weights)
         targets = _batch.assert_support(
             tf.ensure_shape(targets, shape), tf.not_equal(weights, 0), self._head, "targets")
@@ -87,6 +84,22 @@ class Answers:
         # What is not scored may be NaN, and a weight of 0 keeps that out of the loss alone.
         scored = tf.not_equal(weights, 0)[..., tf.newaxis]
         return tf.where(scored, targets, tf.zeros_like(targets)), weights
+
+
+def assert_late(weights: tf.Tensor, num_answers: int) -> tf.Operation:
+    """Refuse, as the graph runs, to score steps that have no answer.
+
+    Args:
+        weights: of the steps (..., T).
+        num_answers: K, how many of the last steps have one.
+
+    Returns:
+        The check, to be made before the weights are used.
+    """
+    num_early = tf.math.count_nonzero(weights[..., :-num_answers])
+    return tf.debugging.Assert(tf.equal(num_early, 0), [
+        "weights must be 0 before the last num_answers steps (raise num_answers), got",
+        num_early, "others"])
 
 
 def matters(weights: tf.Tensor) -> tf.Tensor:

@@ -1,5 +1,6 @@
-"""Errors of a graph in plain words."""
+"""Assertions of TensorFlow that fail, in plain words."""
 
+import ast
 import contextlib
 import re
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ class NoProgressError(ValueError):
 
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn an assertion that fails in the graph into the one line that it says.
+    """Turn an assertion that fails, in a graph or without one, into the one line that it says.
 
     Yields:
         Nothing.
@@ -35,10 +36,20 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
-        found = re.search(r"assertion failed: (.*)", error.message)
-        if not found:
+        said = _said(error.message)
+        if not said:
             raise
-        said = " ".join(re.findall(r"\[([^\]]*)\]", found[1]))
         if NO_PROGRESS in said:
             raise NoProgressError(said) from error
         raise ValueError(said) from error
+
+
+def _said(message: str) -> str:
+    """What an assertion says; nothing where the error is another."""
+    if found := re.search(r"assertion failed: (.*)", message):
+        return " ".join(re.findall(r"\[([^\]]*)\]", found[1]))
+    if found := re.search(r"Summarized data: (.*)", message, re.DOTALL):  # run_eagerly
+        return " ".join(
+            ast.literal_eval(line).decode() if re.match("b['\"]", line) else line
+            for line in found[1].splitlines())
+    return ""

@@ -53,11 +53,14 @@ def test_inputs_of_an_unknown_width_are_refused():
         model.build((None, None, None))
 
 
-def test_weights_outside_the_answers_are_refused():
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_weights_outside_the_answers_are_refused(run_eagerly):
     model = make_model(cells.SimpleCell(6), num_answers=1)
-    model.compile("sgd")
+    model.compile("sgd", run_eagerly=run_eagerly)
     inputs, targets, _ = make_batch()
-    with pytest.raises(ValueError, match="weights must be 0 before the last num_answers steps"):
+    with pytest.raises(ValueError, match=(
+            r"^weights must be 0 before the last num_answers steps \(raise num_answers\), got "
+            r"\d+ others$")):
         model.fit(inputs, targets, verbose=0)
 
 
