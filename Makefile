@@ -17,7 +17,7 @@ demo: $(VENV)/.ready
 	$(VENV)/bin/rnnpt demo --output_dir demo $(DEMO_FLAGS)
 
 # A crashed worker is not replaced, since pytest-xdist 3.8 then never ends (its issue 1378): the test
-# that it ran fails, and the other workers do the rest.
+# that it ran fails, the other workers finish the files that they have, and the rest is not run.
 test: $(VENV)/.ready-test
 	$(VENV)/bin/python -m pytest --numprocesses logical --maxprocesses 4 --max-worker-restart 0 \
 		--dist loadfile $(TEST_FLAGS)

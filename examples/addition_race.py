@@ -1,8 +1,8 @@
 """Who learns to add first: Hessian-free steps, Adam, Nesterov's gradient, L-BFGS, or an LSTM.
 
     python examples/addition_race.py --method hessian_free --num_steps 100 [--seed 0]
-        [--learning_rate 1e-3] [--ratio_of last] [--start orthogonal] [--centered] [--minutes 10]
-        [--output results/addition_race.csv]
+        [--learning_rate 1e-3] [--ratio_of last] [--start orthogonal] [--[no-]centered]
+        [--minutes 10] [--output results/addition_race.csv]
     python examples/addition_race.py --search --method adam --learning_rate 3e-3
 
 Every method trains the same 100 tanh units from the same start, the small or the orthogonal one of

@@ -28,7 +28,7 @@ def next_version(base_path: str | os.PathLike) -> Path:
     return base_path / str(max(_versions(base_path), default=0) + 1)
 
 
-def newest_version(directory: Path) -> Path:
+def newest_version(directory: str | os.PathLike) -> Path:
     """Finds the SavedModel that a folder means.
 
     Args:
@@ -40,6 +40,7 @@ def newest_version(directory: Path) -> Path:
     Raises:
         FileNotFoundError: If there is none.
     """
+    directory = Path(directory)
     if (directory / "saved_model.pb").is_file():
         return directory
     versions = {number: path for number, path in _versions(directory).items()

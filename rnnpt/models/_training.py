@@ -12,14 +12,14 @@ from rnnpt.models import _batch
 from rnnpt.models._curved import Curved
 from rnnpt.models._recurrence import Recurrence, of_sequences
 from rnnpt.models._replicas import sum_over_replicas
-from rnnpt.models._running_figures import RunningFigures
+from rnnpt.models._running_figure import RunningFigures
 from rnnpt.models._truncation import BackwardWindow, CarriedState
 from rnnpt.models._update import check_compile, check_optimizer, update, with_look_ahead
 from rnnpt.optimizers import CurvatureTraining, CurvedObjective, ReportingOptimizer
 from rnnpt.optimizers.graph_error import plain_errors
 
-# Purposes of the streams that are drawn from one model seed; `RunningFigures` has 2.
-_TRAIN, _TEST, _DROPOUT = 0, 1, 3
+# Purposes of the streams that are drawn from one model seed.
+_TRAIN, _TEST, _CHOICE, _DROPOUT = range(4)
 
 
 class SequenceTraining(CurvatureTraining):
@@ -221,7 +221,8 @@ class SequenceTraining(CurvatureTraining):
         total, count = self._total_loss(parameters, frames, mask, seed)
         logs = self._figures.add(total, count, self._total_activity(outputs, mask), penalty)
         if not self.head.exact:
-            logs["log_likelihood"] = self._figures.add_estimate(parameters, frames, mask, seed)
+            logs["log_likelihood"] = self._figures.add_estimate(
+                parameters, frames, mask, seed, numerics.fold_in(seed, _CHOICE))
         return logs
 
     def batch_sums(self, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

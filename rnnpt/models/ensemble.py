@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from rnnpt.initializers import NUM_CONNECTIONS, Sparse, SpectralRadius
-from rnnpt.models._answers import assert_late
+from rnnpt.models._answer import assert_late
 from rnnpt.models._stacked_recurrence import unroll_stack
 
 #: Kernels of a member: of the inputs, of the states, and of the outputs.
@@ -171,9 +171,9 @@ class RNNEnsemble(keras.Model):
         """
         outputs = self(inputs)
         num_answers = outputs.shape[2]
-        targets, weights = self._for_each(targets, 3), self._for_each(weights, 2)
         with tf.control_dependencies([assert_late(weights, num_answers)]):
-            targets = targets[:, :, -num_answers:]
+            targets, weights = self._for_each(targets, 3), self._for_each(weights, 2)
+        targets = targets[:, :, -num_answers:]
         if self.output_kind == "categorical":
             losses = tf.nn.softmax_cross_entropy_with_logits(targets, outputs)
         elif self.output_kind == "binary":

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from rnnpt.cells import Cell, swap_time, unroll
 from rnnpt.heads import Head
-from rnnpt.models._answers import Answers, Batch, matters
+from rnnpt.models._answer import Answers, Batch, matters
 from rnnpt.models._cell_and_head import CellAndHead
 from rnnpt.models._curved import Curved
 from rnnpt.models._recurrence import Recurrence
@@ -119,8 +119,9 @@ class Transducer(CellAndHead):
             Keras' history; "loss" as in the class.
 
         Raises:
-            ValueError: if `compile` was given a loss or metrics, or targets are not num_outputs
-                wide or none that the head knows.
+            ValueError: if `compile` was given a loss or metrics; or targets are missing, not
+                num_outputs wide or none that the head knows; or weights are not one a step, or
+                stand before the last `num_answers` steps.
         """
         check_compile(self, "the head has its loss")
         rest, kwargs = with_look_ahead(self.optimizer, args[1:], kwargs)
@@ -138,7 +139,7 @@ class Transducer(CellAndHead):
             "loss", as Keras gives it.
 
         Raises:
-            ValueError: if targets are none that the head knows.
+            ValueError: if targets or weights are such as `fit` refuses.
         """
         with plain_errors():
             return super().evaluate(*args, **kwargs)

@@ -82,6 +82,13 @@ class PianoRoll:
         Raises:
             MusicError: if it is none, or both are too long.
         """
+        if np.ndim(frames) != 2 or np.shape(frames)[1] != NUM_KEYS:
+            raise MusicError(f"frames must have a row a step, of {NUM_KEYS} keys, got shape "
+                             f"{np.shape(frames)}: pass a continuation, column 0 is A0")
+        num_steps = len(self.frames) + len(frames)
+        if num_steps > MAX_STEPS:
+            raise MusicError(f"frames must make at most {MAX_STEPS} steps with the "
+                             f"{len(self.frames)} before them, got {num_steps}: add fewer")
         both = np.concatenate([self.frames, frames])
         onsets = onsets_of(both)
         onsets[:len(self.onsets)] = self.onsets

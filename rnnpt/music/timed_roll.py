@@ -1,7 +1,7 @@
 """MIDI to piano rolls whose steps are seconds, with all 128 keys of MIDI.
 
 The thesis' music is of this kind. It knows no beat: what a tempo change does to a performance can
-be seen in it, but no score can be written from it. Rolls on the beat grid: `pianoroll_midi`.
+be seen in it, but no score can be written from it. Rolls on the beat grid: `piano_roll`.
 """
 
 import math

@@ -1,6 +1,5 @@
 """Assertions of TensorFlow that fail, in plain words."""
 
-import ast
 import contextlib
 import re
 from collections.abc import Iterator
@@ -9,6 +8,9 @@ import tensorflow as tf
 
 #: What an assertion says that fails since an optimizer gets no farther.
 NO_PROGRESS = "an update must lower the loss"
+
+# A string among the data of an assertion that fails without a graph.
+_BYTES = re.compile(r"""b'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*\"""")
 
 
 class NoProgressError(ValueError):
@@ -46,10 +48,9 @@ def plain_errors() -> Iterator[None]:
 
 def _said(message: str) -> str:
     """What an assertion says; nothing where the error is another."""
+    parts: list[str] = []
     if found := re.search(r"assertion failed: (.*)", message):
-        return " ".join(re.findall(r"\[([^\]]*)\]", found[1]))
-    if found := re.search(r"Summarized data: (.*)", message, re.DOTALL):  # run_eagerly
-        return " ".join(
-            ast.literal_eval(line).decode() if re.match("b['\"]", line) else line
-            for line in found[1].splitlines())
-    return ""
+        parts = re.findall(r"\[([^\]]*)\]", found[1])
+    elif found := re.search(r"Summarized data: (.*)", message, re.DOTALL):  # run_eagerly
+        parts = [line[2:-1] if _BYTES.fullmatch(line) else line for line in found[1].splitlines()]
+    return re.sub(r"\\(['\"])", r"\1", " ".join(parts))

@@ -248,9 +248,9 @@ class Nesterov1983(ObjectiveOptimizer):
         def stop() -> tf.Operation:
             objective.move_to(start)
             return tf.debugging.Assert(False, [
-                f"Nesterov1983: {NO_PROGRESS}, which must be finite as its gradient, in at most "
-                f"{self.max_halvings} halvings of the rate (lower learning_rate, and take one "
-                "fixed batch without randomness), got loss =", figures[0],
+                f"Nesterov1983: {NO_PROGRESS} in at most {self.max_halvings} halvings of the rate, "
+                "and loss and gradient be finite (lower learning_rate, and take one fixed batch "
+                "without randomness), got loss =", figures[0],
                 "with a squared gradient =", figures[1], "and a rate =", figures[2], "in step",
                 self._iterations + 1])
 

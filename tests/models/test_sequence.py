@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from rnnpt import cells, heads, models
-from rnnpt.models import _running_figures
+from rnnpt.models import _running_figure
 from tests.catalogue import NUM_VISIBLE, make_batch, with_random_weights
 
 Batch = dict[str, np.ndarray]
@@ -209,7 +209,7 @@ def test_validation_in_fit_is_cheap_and_evaluate_is_full(monkeypatch, validation
     fit(model, make_batch(), validation_data=validation, epochs=2)
     counts, schedules = zip(*calls)
     # As many in each epoch, since the sample is fixed.
-    assert sum(counts) <= 2 * _running_figures.CHEAP_NUM_FRAMES
+    assert sum(counts) <= 2 * _running_figure.CHEAP_NUM_FRAMES
     assert counts[:len(counts) // 2] == counts[len(counts) // 2:]
     assert set(schedules) == {heads.CHEAP_SCHEDULE}
 

@@ -64,6 +64,14 @@ def test_weights_outside_the_answers_are_refused(run_eagerly):
         model.fit(inputs, targets, verbose=0)
 
 
+def test_weights_that_are_not_one_a_step_are_refused():
+    model = make_model(cells.SimpleCell(6))
+    model.compile("sgd")
+    inputs, targets, weights = make_batch()
+    with pytest.raises(ValueError, match=r"weights must have the shape \(batch, steps\), got \("):
+        model.fit(inputs, targets, sample_weight=np.ones(len(weights)), verbose=0)
+
+
 @pytest.mark.parametrize("method", ["fit", "evaluate"])
 @pytest.mark.parametrize(("head", "targets", "message"), [
     (heads.GaussianHead(), np.zeros([2, 4, 1]),

@@ -34,7 +34,9 @@ def test_a_continuation_strikes_no_key_again_that_sounds_on():
 
 @pytest.mark.parametrize(("frames", "message"), [
     (np.full((2, 88), 0.5), "frames must hold 0 and 1 alone, got 0.5"),
-    (np.zeros((MAX_STEPS, 88)), r"frames must have 1 to 65536 rows.*got shape \(65539, 88\)")])
+    (np.zeros((2, 87)), r"frames must have a row a step, of 88 keys, got shape \(2, 87\)"),
+    (np.zeros(88), r"got shape \(88,\)"),
+    (np.zeros((MAX_STEPS, 88)), "at most 65536 steps with the 3 before them, got 65539")])
 def test_a_continuation_that_is_none_is_refused(frames, message):
     whole = np.ones((3, 88))
     with pytest.raises(MusicError, match=message):

@@ -337,12 +337,14 @@ def test_damaged_file_gives_a_roll_or_a_music_error(changes, length):
         assert "\n" not in str(error)
 
 
-def test_module_imports_no_other_room_and_nothing_heavy():
-    code = ("import sys, rnnpt.music.pianoroll_midi\n"
+@pytest.mark.parametrize(("module", "heavy", "rooms"), [
+    ("piano_roll", ["mido", "pretty_midi"], []),
+    ("pianoroll_midi", [], ["rnnpt.music.piano_roll"])])
+def test_module_imports_no_other_room_and_nothing_heavy(module, heavy, rooms):
+    code = (f"import sys, rnnpt.music.{module}\n"
             "print(*sorted({name.split('.')[0] for name in sys.modules} & set(sys.argv[1:])),\n"
             "      *sorted(name for name in sys.modules if name.startswith('rnnpt')))")
-    heavy = ["tensorflow", "keras", "scipy", "matplotlib", "note_seq", "music21"]
+    heavy = [*heavy, "tensorflow", "keras", "scipy", "matplotlib", "note_seq", "music21"]
     output = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True,
                             check=True).stdout
-    assert output.split() == [
-        "rnnpt", "rnnpt.music", "rnnpt.music.piano_roll", "rnnpt.music.pianoroll_midi"]
+    assert output.split() == ["rnnpt", "rnnpt.music", *rooms, f"rnnpt.music.{module}"]

@@ -186,7 +186,7 @@ def test_a_loss_that_is_not_finite_stops_in_one_line_and_leaves_theta(loss, valu
     optimizer = optimizers.Nesterov1983(learning_rate=0.1)
     optimizer.build([variable])
     objective = optimizers.Objective([variable], lambda: loss(variable))
-    message = f"must be finite.*loss = {value} .*in step 1$"
+    message = f"and loss and gradient be finite.*loss = {value} .*in step 1$"
     with pytest.raises(optimizers.NoProgressError, match=message) as caught:
         with plain_errors():
             tf.function(lambda: optimizer.minimize(objective))()

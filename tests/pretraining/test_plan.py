@@ -277,6 +277,14 @@ def test_plan_goes_back_where_the_optimizer_gets_no_farther(
         np.testing.assert_array_equal(value, expected)
 
 
+def test_plan_says_where_no_rate_of_nesterovs_method_lowers_the_loss():
+    optimizer = optimizers.Nesterov1983(learning_rate=1e6, max_halvings=0)
+    with pytest.raises(PlanError, match=(
+            "must get farther in every epoch.* Nesterov1983: an update must lower the loss in at "
+            "most 0 halvings .* no epoch before it is kept")):
+        run(phases=[phase(optimizer=optimizer)])
+
+
 def test_plan_of_an_optimizer_with_a_curvature_does_not_see_idle_rows():
     # The pieces leave rows of the last batch without one, and are fewer there than those asked for.
     num_rows = 12

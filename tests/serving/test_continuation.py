@@ -36,7 +36,7 @@ def test_an_impossible_tempo_is_refused(microseconds, qpm, message) -> None:
 
 def test_only_what_an_answer_promises_is_drawn() -> None:
     frames = np.zeros((1, 5, 88), np.float32)
-    frames[0, 0, 39] = frames[0, 1, 41] = 1
+    frames[0, 0, 39], frames[0, 1, 41], frames[0, 1, 42] = 1, 0.6, 0.4
     frames[0, 3:] = np.nan  # past its length, of which nothing is promised
     drawn = _continuation.drawn(Generated(frames, np.array([3]), np.zeros((1, 1))))
     assert drawn.shape == (3, 88)

@@ -45,9 +45,9 @@ class Answers:
             The batch, its weights 1 where there were none.
 
         Raises:
-            ValueError: if there are no targets, or of another shape. In a graph,
-                `tf.errors.InvalidArgumentError` if there are weights before the last K steps, or
-                targets that the head does not know.
+            ValueError: if there are no targets, or they or the weights are of another shape. As
+                the graph runs, `tf.errors.InvalidArgumentError` if there are weights before the
+                last K steps, or targets that the head does not know.
         """
         inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
         if targets is None:
@@ -62,6 +62,10 @@ class Answers:
             raise ValueError(
                 f"targets must have the shape (batch, steps, {self._width}), as num_outputs says, "
                 f"got {targets.shape}; make each target one vector, a class one-hot")
+        if not weights.shape.is_compatible_with(shape[:2]):
+            raise ValueError(
+                f"weights must have the shape (batch, steps), got {weights.shape}; repeat one of a "
+                "row over its steps")
         if self._num_answers is not None:
             with tf.control_dependencies([assert_late(weights, self._num_answers)]):
                 weights = tf.identity(weights)

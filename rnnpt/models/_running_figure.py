@@ -12,9 +12,6 @@ from rnnpt.models._replicas import sum_over_replicas
 #: `evaluate` on its own uses the full estimate on every frame.
 CHEAP_NUM_FRAMES = 100
 
-# The purpose of a stream, as in `_training`: which frames a cheap estimate is of.
-_CHOICE = 2
-
 
 class RunningFigures:
     """Means over the real frames so far, of all replicas of a strategy.
@@ -89,7 +86,12 @@ class RunningFigures:
         return logs
 
     def add_estimate(
-        self, parameters: tf.Tensor, frames: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor
+        self,
+        parameters: tf.Tensor,
+        frames: tf.Tensor,
+        mask: tf.Tensor,
+        seed: tf.Tensor,
+        choice_seed: tf.Tensor,
     ) -> tf.Tensor:
         """Count the estimated log-likelihood of a batch in; a cheap one is of some of its frames.
 
@@ -97,7 +99,8 @@ class RunningFigures:
             parameters: of the head (T, B, P).
             frames: (T, B, V).
             mask: True on real frames (T, B).
-            seed: shape (2,).
+            seed: of the estimate (2,).
+            choice_seed: of the frames that a cheap one is of (2,).
 
         Returns:
             The running log-likelihood.
@@ -105,7 +108,7 @@ class RunningFigures:
         places = tf.where(mask)
         num_real = tf.shape(places)[0]
         if self.is_cheap:
-            keys = numerics.uniform(numerics.fold_in(seed, _CHOICE), [num_real])
+            keys = numerics.uniform(choice_seed, [num_real])
             places = tf.gather(places, tf.argsort(keys)[:self._frames_a_batch.value])
         log_prob, _ = self._head.estimate_log_prob(
             tf.gather_nd(parameters, places), tf.gather_nd(frames, places), seed,
