@@ -282,6 +282,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=16, help="of the batch, with --memory")
     parser.add_argument("--length", type=int, default=200, help="steps of it, with --memory")
     arguments = parser.parse_args()
+    unknown = sorted(set(arguments.names) - CONTENDERS.keys())
+    if unknown:
+        parser.error(f"NAME must be one of {', '.join(CONTENDERS)}, got {', '.join(unknown)}")
     if arguments.memory:
         [name] = arguments.names
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
