@@ -284,7 +284,7 @@ def main() -> None:
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.names) - CONTENDERS.keys())
     if unknown:
-        parser.error(f"NAME must be one of {', '.join(CONTENDERS)}, got {', '.join(unknown)}")
+        parser.error(f"NAME must be one of {list(CONTENDERS)}, got {unknown}")
     if arguments.memory:
         [name] = arguments.names
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

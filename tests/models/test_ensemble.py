@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from rnnpt import models, optimizers, schedules
 from rnnpt.initializers import Sparse, SpectralRadius
+from rnnpt.optimizers.graph_error import plain_errors
 from tests.reference.ensemble import loss_and_gradients
 
 OUTPUTS = ("real", "binary", "categorical")
@@ -169,9 +170,16 @@ def test_evaluate_reports_the_loss_of_each_member():
         [losses.mean(), *losses], rtol=1e-6)
 
 
-def test_weights_before_the_answers_are_refused():
-    with pytest.raises(tf.errors.InvalidArgumentError, match="weights must be 0 before"):
-        make(num_answers=2).member_losses(*draw_batch())
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_weights_before_the_answers_are_refused(is_shared):
+    batch = draw_batch()
+    if is_shared:
+        batch = tuple(part[0] for part in batch)
+    count = np.count_nonzero(batch[2][..., :-2])
+    with pytest.raises(ValueError, match=(
+            rf"^weights must be 0 before .* \(raise num_answers\), got {count} others$")):
+        with plain_errors():
+            make(num_answers=2).member_losses(*batch)
 
 
 @pytest.mark.parametrize("change, message", [
