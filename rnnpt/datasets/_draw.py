@@ -1,14 +1,14 @@
 """What every data set that is drawn shares: its random numbers, its endless batches, its checks."""
 import collections
-import itertools
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable
 from concurrent import futures
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from rnnpt.datasets.sequence import PREFETCHED_BATCHES, untuned
+from rnnpt.datasets._pipeline import PREFETCHED_BATCHES, computed, untuned
 
 # Second half of the random key, so that no training seed can draw the test set.
 TRAINING, TEST = 0, 1
@@ -34,30 +34,42 @@ def endless(draw: Callable[[int], Any], start: int, signature: Any) -> tf.data.D
     Args:
         draw: From a step to its batch.
         start: The first step.
-        signature: Of a batch, as `tf.data.Dataset.from_generator` takes it.
+        signature: Of a batch: a structure of `tf.TensorSpec`.
 
     Returns:
         A dataset; a second pass begins at `start` again.
     """
-    def generate() -> Iterator[Any]:
-        # Ahead on a thread of Python's own, which the process waits for at its end. One of
-        # TensorFlow's that is at it then never gets the interpreter's lock again, and the process
-        # waits for it for ever, as after an interrupt in a long fit.
-        thread = futures.ThreadPoolExecutor(1, "rnnpt-draw")
-        try:
-            steps = itertools.count(start)
-            ahead = collections.deque(
-                thread.submit(draw, next(steps)) for _ in range(PREFETCHED_BATCHES))
-            while True:
-                batch = ahead.popleft().result()
-                ahead.append(thread.submit(draw, next(steps)))
-                yield batch
-        finally:
-            thread.shutdown(wait=False, cancel_futures=True)
+    return computed(tf.data.Dataset.counter(start), _DrawnAhead(draw), signature).with_options(
+        untuned())
 
-    return tf.data.Dataset.from_generator(generate, output_signature=signature).apply(
-        tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).with_options(
-            untuned())
+
+class _DrawnAhead:
+    """A draw, and those of the next steps ahead of it.
+
+    They are made on a thread of Python's own, which the process waits for at its end. One of
+    TensorFlow's that is at it then never gets the interpreter's lock again, and the process waits
+    for it for ever, as after an interrupt in a long fit.
+
+    Args:
+        draw: From a step to its batch.
+    """
+
+    def __init__(self, draw: Callable[[int], Any]) -> None:
+        self._draw, self._lock = draw, threading.Lock()
+        self._thread = futures.ThreadPoolExecutor(1, "rnnpt-draw")
+        self._ahead: collections.deque[tuple[int, futures.Future]] = collections.deque()
+
+    def __call__(self, step: int) -> Any:
+        with self._lock:
+            # Another pass may be elsewhere.
+            if not self._ahead or self._ahead[0][0] != step:
+                while self._ahead:
+                    self._ahead.popleft()[1].cancel()
+            while len(self._ahead) <= PREFETCHED_BATCHES:
+                later = step + len(self._ahead)
+                self._ahead.append((later, self._thread.submit(self._draw, later)))
+            _, batch = self._ahead.popleft()
+        return batch.result()
 
 
 def check_integer(name: str, value: object, least: int, advice: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnpt import numerics
-from rnnpt.datasets.sequence import untuned
+from rnnpt.datasets._pipeline import untuned
 
 #: Pixels along a side of a face (Sutskever 2013, table 7.1: 625 of them).
 FACE_SIDE = 25

@@ -1,29 +1,14 @@
 """Sequences of frames in memory, and the two ways a model reads them: whole pieces and segments."""
+import functools
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from rnnpt.datasets._pipeline import PREFETCHED_BATCHES, computed, untuned
+
 Batch = dict[str, np.ndarray]
-
-# Batches made ahead of the model.
-PREFETCHED_BATCHES = 2
-
-
-def untuned() -> tf.data.Options:
-    """Switch off the tuner of `tf.data`, where there is nothing to tune.
-
-    The end of a pass waits for the tuner, which wakes up after 10 ms and then after twice as long
-    each time: a pass of 6 s would end after 10.24 s.
-
-    Returns:
-        Options for `Dataset.with_options`.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return options
-
 
 class Sequences:
     """Pieces of one split: a list of piano rolls, or of any frames of one width.
@@ -142,13 +127,13 @@ class Sequences:
             raise ValueError(
                 f"`batch_size` must be an integer of at least 1. Received: "
                 f"batch_size={batch_size!r}. Pass the number of pieces in a batch.")
-        batches = [self.sequences[i:i + batch_size] for i in range(0, len(self), batch_size)]
+        num_batches = -(-len(self) // batch_size)
 
-        def generate() -> Iterator[Batch]:
-            for batch in batches:
-                yield self._batch(batch, [True] * len(batch))
+        def batch(i: int) -> Batch:
+            rows = self.sequences[i * batch_size:(i + 1) * batch_size]
+            return self._batch(rows, [True] * len(rows))
 
-        return self._dataset(generate, None, len(batches))
+        return self._dataset(tf.data.Dataset.range(num_batches), batch, None, num_batches)
 
     def segments(self, length: int, batch_size: int = 16, seed: int = 0,
                  first_epoch: int = 0) -> tf.data.Dataset:
@@ -193,28 +178,32 @@ class Sequences:
                           for row in _share_out(counts, batch_size, np.random.default_rng(seed)))
         epoch = first_epoch
 
-        def generate() -> Iterator[Batch]:
-            nonlocal epoch
-            this_epoch = epoch
-            rows = _share_out(counts, batch_size, np.random.default_rng([seed, this_epoch]))
-            walks = [self._walk(row, length) for row in rows]
-            idle = np.zeros((0, self.num_visible), np.uint8), True
-            for i in range(num_batches):
-                if i == num_batches - 1:
-                    epoch = this_epoch + 1
-                chunks, starts = zip(*(next(walk, idle) for walk in walks))
-                yield self._batch(chunks, starts)
+        @functools.lru_cache(maxsize=2)
+        def walks(epoch: int) -> list[list[tuple[np.ndarray, bool]]]:
+            rows = _share_out(counts, batch_size, np.random.default_rng([seed, epoch]))
+            return [self._walk(row, length) for row in rows]
 
+        def batch(this_epoch: int, i: int) -> Batch:
+            nonlocal epoch
+            if i == num_batches - 1:
+                epoch = this_epoch + 1
+            idle = np.zeros((0, self.num_visible), np.uint8), True
+            chunks, starts = zip(*(
+                walk[i] if i < len(walk) else idle for walk in walks(this_epoch)))
+            return self._batch(chunks, starts)
+
+        # Which epoch it is, a pass asks when it begins.
+        steps = computed(
+            tf.data.Dataset.range(1), lambda _: np.int64(epoch), tf.TensorSpec((), tf.int64)
+        ).flat_map(lambda epoch: tf.data.Dataset.range(num_batches).map(lambda i: (epoch, i)))
         # Made ahead, the last batch of a short pass is reached even if the pass is broken off.
         far_enough = num_batches > 4 * PREFETCHED_BATCHES
-        return self._dataset(generate, batch_size, num_batches, prefetch=far_enough)
+        return self._dataset(steps, batch, batch_size, num_batches, prefetch=far_enough)
 
-    def _walk(self, row: np.ndarray, length: int) -> Iterator[tuple[np.ndarray, bool]]:
-        """Yield the segments of a row's pieces, and whether each begins a piece."""
-        for piece in row:
-            sequence = self.sequences[piece]
-            for begin in range(0, len(sequence), length):
-                yield sequence[begin:begin + length], begin == 0
+    def _walk(self, row: np.ndarray, length: int) -> list[tuple[np.ndarray, bool]]:
+        """The segments of a row's pieces, and whether each begins a piece."""
+        return [(self.sequences[piece][begin:begin + length], begin == 0)
+                for piece in row for begin in range(0, len(self.sequences[piece]), length)]
 
     def _batch(self, rows: Sequence[np.ndarray], starts: Sequence[bool]) -> Batch:
         lengths = np.array([len(row) for row in rows])
@@ -224,9 +213,10 @@ class Sequences:
         return {"frames": frames, "mask": np.arange(lengths.max()) < lengths[:, None],
                 "starts": np.array(starts, bool)}
 
-    def _dataset(self, generate: Callable[[], Iterator[Batch]], batch_size: int | None,
-                 num_batches: int, prefetch: bool = True) -> tf.data.Dataset:
-        dataset = tf.data.Dataset.from_generator(generate, output_signature={
+    def _dataset(self, steps: tf.data.Dataset, batch: Callable[..., Batch],
+                 batch_size: int | None, num_batches: int, prefetch: bool = True
+                 ) -> tf.data.Dataset:
+        dataset = computed(steps, batch, {
             "frames": tf.TensorSpec((batch_size, None, self.num_visible), tf.float32),
             "mask": tf.TensorSpec((batch_size, None), tf.bool),
             "starts": tf.TensorSpec((batch_size,), tf.bool),
