@@ -10,6 +10,7 @@ from rnnpt.datasets._pipeline import PREFETCHED_BATCHES, computed, untuned
 
 Batch = dict[str, np.ndarray]
 
+
 class Sequences:
     """Pieces of one split: a list of piano rolls, or of any frames of one width.
 
