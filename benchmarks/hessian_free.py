@@ -3,12 +3,14 @@
 100 tanh units, two inputs, one real output at the end of T steps, 1,000 sequences: the addition
 problem of Sutskever 2013. Every product is made in one process, in turns, and the best turn counts,
 because the machine may be shared: read the ratios, not the times. `--update` measures one whole
-update instead: 100 steps of conjugate gradients, the gradient of 10,000 sequences. `--replicas`
+update instead: 100 steps of conjugate gradients, the gradient of 10,000 sequences; with `--generator`
+after a dataset of `tf.data.Dataset.from_generator` was read, which has all of the process give its
+memory back: read its seconds beside those of a run without. `--replicas`
 measures it on one device and on all of them: the GPUs, or two halves of the CPU, which gain nothing
 but tell what the sums over replicas cost.
 
     python benchmarks/hessian_free.py [--steps 50 100] [--rounds 15] [--rows 1000]
-    python benchmarks/hessian_free.py --update [--steps 50 100] [--rounds 3]
+    python benchmarks/hessian_free.py --update [--generator] [--steps 50 100] [--rounds 3]
     python benchmarks/hessian_free.py --replicas [--steps 50 100] [--rounds 3]
 
 BackPACK, PyTorch and JAX are left out, with a line that says so, where they are not installed
@@ -255,7 +257,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="15 turns, or 3 updates")
     parser.add_argument("--update", action="store_true", help="a whole update")
     parser.add_argument("--replicas", action="store_true", help="an update on several devices")
+    parser.add_argument(
+        "--generator", action="store_true", help="read from a generator before all else")
     arguments = parser.parse_args()
+    if arguments.generator:
+        next(iter(tf.data.Dataset.from_generator(
+            lambda: iter([0]), output_signature=tf.TensorSpec([], tf.int32))))
     strategy = all_devices() if arguments.replicas else None
     for num_steps in arguments.steps:
         if strategy is not None:
