@@ -3,10 +3,10 @@
 100 tanh units, two inputs, one real output at the end of T steps, 1,000 sequences: the addition
 problem of Sutskever 2013. Every product is made in one process, in turns, and the best turn counts,
 because the machine may be shared: read the ratios, not the times. `--update` measures one whole
-update instead: 100 steps of conjugate gradients, the gradient of 10,000 sequences; with `--generator`
-after a dataset of `tf.data.Dataset.from_generator` was read, which has all of the process give its
-memory back: read its seconds beside those of a run without. `--replicas`
-measures it on one device and on all of them: the GPUs, or two halves of the CPU, which gain nothing
+update instead: 100 steps of conjugate gradients, the gradient of 10,000 sequences; with
+`--generator` after a dataset of `tf.data.Dataset.from_generator` was read, which has all of the
+process give its memory back: read its seconds beside those of a run without. `--replicas` measures
+an update on one device and on all of them: the GPUs, or two halves of the CPU, which gain nothing
 but tell what the sums over replicas cost.
 
     python benchmarks/hessian_free.py [--steps 50 100] [--rounds 15] [--rows 1000]

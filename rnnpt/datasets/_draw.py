@@ -1,5 +1,6 @@
 """What every data set that is drawn shares: its random numbers, its endless batches, its checks."""
 import collections
+import functools
 import threading
 from collections.abc import Callable
 from concurrent import futures
@@ -46,9 +47,8 @@ def endless(draw: Callable[[int], Any], start: int, signature: Any) -> tf.data.D
 class _DrawnAhead:
     """A draw, and those of the next steps ahead of it.
 
-    They are made on a thread of Python's own, which the process waits for at its end. One of
-    TensorFlow's that is at it then never gets the interpreter's lock again, and the process waits
-    for it for ever, as after an interrupt in a long fit.
+    TensorFlow keeps every function of a dataset until the process ends, and what it holds with it:
+    here so many batches, but no thread.
 
     Args:
         draw: From a step to its batch.
@@ -56,7 +56,6 @@ class _DrawnAhead:
 
     def __init__(self, draw: Callable[[int], Any]) -> None:
         self._draw, self._lock = draw, threading.Lock()
-        self._thread = futures.ThreadPoolExecutor(1, "rnnpt-draw")
         self._ahead: collections.deque[tuple[int, futures.Future]] = collections.deque()
 
     def __call__(self, step: int) -> Any:
@@ -67,9 +66,19 @@ class _DrawnAhead:
                     self._ahead.popleft()[1].cancel()
             while len(self._ahead) <= PREFETCHED_BATCHES:
                 later = step + len(self._ahead)
-                self._ahead.append((later, self._thread.submit(self._draw, later)))
+                self._ahead.append((later, _thread().submit(self._draw, later)))
             _, batch = self._ahead.popleft()
         return batch.result()
+
+
+@functools.cache
+def _thread() -> futures.ThreadPoolExecutor:
+    """One of Python's own, which the process waits for at its end.
+
+    A thread of TensorFlow's that draws then never gets the interpreter's lock again, and the
+    process waits for it for ever, as after an interrupt in a long fit.
+    """
+    return futures.ThreadPoolExecutor(1, "rnnpt-draw")
 
 
 def check_integer(name: str, value: object, least: int, advice: str) -> None:

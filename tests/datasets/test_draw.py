@@ -1,8 +1,9 @@
-"""Endless data sets leave a process free to end."""
+"""Endless data sets: the process may end, and does not fill with threads."""
 
 import subprocess
 import sys
 import textwrap
+import threading
 
 from rnnpt import datasets
 
@@ -26,3 +27,11 @@ def test_a_process_ends_while_a_batch_is_drawn():
 def test_the_end_of_a_fit_does_not_wait_for_the_tuner_of_tf_data():
     batches = datasets.Addition(num_steps=30).batches(2, seed=0)
     assert batches.options().autotune.enabled is False
+
+
+def test_one_thread_draws_for_all_datasets():
+    # TensorFlow keeps the functions of datasets that are gone.
+    for seed in range(3):
+        next(iter(datasets.Addition(num_steps=10).batches(2, seed)))
+    assert [thread.name.startswith("rnnpt-draw") for thread in threading.enumerate()].count(
+        True) == 1
