@@ -2,6 +2,7 @@
 import collections
 import functools
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent import futures
 from typing import Any
@@ -40,15 +41,17 @@ def endless(draw: Callable[[int], Any], start: int, signature: Any) -> tf.data.D
     Returns:
         A dataset; a second pass begins at `start` again.
     """
-    return computed(tf.data.Dataset.counter(start), _DrawnAhead(draw), signature).with_options(
-        untuned())
+    ahead = _DrawnAhead(draw)
+    dataset = computed(tf.data.Dataset.counter(start), ahead, signature).with_options(untuned())
+    # TensorFlow keeps the functions of a dataset until the process ends, and what they hold.
+    weakref.finalize(dataset, ahead.forget)
+    return dataset
 
 
 class _DrawnAhead:
     """A draw, and those of the next steps ahead of it.
 
-    TensorFlow keeps every function of a dataset until the process ends, and what it holds with it:
-    here so many batches, but no thread.
+    Passes of one dataset in turns draw anew what the other has thrown away.
 
     Args:
         draw: From a step to its batch.
@@ -60,23 +63,30 @@ class _DrawnAhead:
 
     def __call__(self, step: int) -> Any:
         with self._lock:
+            ahead = self._ahead
             # Another pass may be elsewhere.
-            if not self._ahead or self._ahead[0][0] != step:
-                while self._ahead:
-                    self._ahead.popleft()[1].cancel()
-            while len(self._ahead) <= PREFETCHED_BATCHES:
-                later = step + len(self._ahead)
-                self._ahead.append((later, _thread().submit(self._draw, later)))
-            _, batch = self._ahead.popleft()
+            if not ahead or ahead[0][0] != step:
+                while ahead:
+                    ahead.popleft()[1].cancel()
+            while len(ahead) <= PREFETCHED_BATCHES:
+                later = step + len(ahead)
+                ahead.append((later, _thread().submit(self._draw, later)))
+            _, batch = ahead.popleft()
         return batch.result()
+
+    def forget(self) -> None:
+        """Let go of what was drawn ahead; a pass that goes on draws it anew."""
+        # Without the lock, which the thread that collects garbage may hold.
+        self._ahead = collections.deque()
 
 
 @functools.cache
 def _thread() -> futures.ThreadPoolExecutor:
-    """One of Python's own, which the process waits for at its end.
+    """The thread that draws for all datasets.
 
-    A thread of TensorFlow's that draws then never gets the interpreter's lock again, and the
-    process waits for it for ever, as after an interrupt in a long fit.
+    It is Python's, so that the process waits for it at its end. One of TensorFlow's that is drawing
+    at that moment would never get the interpreter's lock back, and the process would hang, as after
+    an interrupt in a long fit.
     """
     return futures.ThreadPoolExecutor(1, "rnnpt-draw")
 

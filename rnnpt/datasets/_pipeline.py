@@ -47,8 +47,7 @@ def computed(
 
     def batch(*step: tf.Tensor) -> Any:
         tensors = tf.numpy_function(arrays, step, [spec.dtype for spec in specs])
-        for tensor, spec in zip(tensors, specs, strict=True):
-            tensor.set_shape(spec.shape)
-        return tf.nest.pack_sequence_as(signature, tensors)
+        return tf.nest.pack_sequence_as(signature, [
+            tf.ensure_shape(tensor, spec.shape) for tensor, spec in zip(tensors, specs)])
 
     return steps.map(batch)

@@ -1,11 +1,17 @@
-"""Endless data sets: the process may end, and does not fill with threads."""
+"""Endless data sets: the process may end, and fills with neither threads nor batches."""
 
+import gc
 import subprocess
 import sys
 import textwrap
 import threading
+import weakref
+
+import numpy as np
+import tensorflow as tf
 
 from rnnpt import datasets
+from rnnpt.datasets import _draw
 
 
 def test_a_process_ends_while_a_batch_is_drawn():
@@ -35,3 +41,21 @@ def test_one_thread_draws_for_all_datasets():
         next(iter(datasets.Addition(num_steps=10).batches(2, seed)))
     assert [thread.name.startswith("rnnpt-draw") for thread in threading.enumerate()].count(
         True) == 1
+
+
+def test_what_was_drawn_ahead_goes_with_the_dataset():
+    drawn = []
+
+    def draw(step: int) -> np.ndarray:
+        batch = np.full(3, step)
+        drawn.append(weakref.ref(batch))
+        return batch
+
+    dataset = _draw.endless(draw, 0, tf.TensorSpec((3,), tf.int64))
+    next(iter(dataset))
+    _draw._thread().submit(int).result()
+    gc.collect()
+    assert [batch() is None for batch in drawn] == [True, False, False]
+    del dataset
+    gc.collect()
+    assert [batch() is None for batch in drawn] == [True, True, True]
