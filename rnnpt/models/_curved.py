@@ -96,8 +96,8 @@ class Curved:
             rows_at_once: rows that are computed at once; None for all.
 
         Returns:
-            The sum of the loss over real frames and their number, the sum of the penalty on
-            activities, and the penalty on weights.
+            The sum of the loss over real frames and their number, and the sum of the penalty on
+            activities.
         """
         rows = rows_at_once or tf.maximum(self._num_left, 1)
         _, *sums = tf.while_loop(
@@ -106,7 +106,7 @@ class Curved:
                 one + other for one, other in zip(
                     sums, self._model.batch_sums(_part(self._batch, part, rows))))),
             (tf.constant(0), *[tf.zeros([], self._batch[0].dtype)] * 3))
-        return *sums, self._penalty()
+        return tuple(sums)
 
     def _objective(self, batch: Batch, rows_at_once: int | None) -> Objective:
         num_rows = tf.shape(batch[0])[0]

@@ -102,7 +102,9 @@ class ImageTraining(CurvatureTraining):
         Returns:
             The running figures.
         """
-        return self.log_batch(data)
+        images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        outputs = self(images)
+        return self._log(images, outputs, self.compute_loss(images, y_pred=outputs))
 
     def curved_objective(self, data: Any) -> OutputObjective:
         """The objective of images with its curvature.
@@ -122,18 +124,17 @@ class ImageTraining(CurvatureTraining):
         return OutputObjective(
             self.optimizer, self.trainable_variables, images, self, loss_of)
 
-    def log_batch(self, data: Any) -> dict[str, tf.Tensor]:
+    def log_batch(self, data: Any, loss: tf.Tensor) -> dict[str, tf.Tensor]:
         """Move the running figures on by a batch of images.
 
         Args:
             data: as of `curved_objective`.
+            loss: not used: the reconstruction error needs the outputs.
 
         Returns:
             The running figures.
         """
-        images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        outputs = self(images)
-        return self._log(images, outputs, self.compute_loss(images, y_pred=outputs))
+        return self.test_step(data)
 
     def compute_loss(
         self,

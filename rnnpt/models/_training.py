@@ -186,18 +186,24 @@ class SequenceTraining(CurvatureTraining):
         rows = tuple(tf.boolean_mask(each, is_real) for each in (frames, mask))
         return Curved(self, rows, num_rows=tf.shape(frames)[0]).objective(self.optimizer)
 
-    def log_batch(self, data: _batch.Batch) -> dict[str, tf.Tensor]:
+    def log_batch(self, data: _batch.Batch, loss: tf.Tensor) -> dict[str, tf.Tensor]:
         """Move the running figures on by a batch of whole sequences.
 
         Args:
             data: a batch.
+            loss: of all sequences after the update ().
 
         Returns:
             The running figures.
         """
         frames, mask, _ = _batch.unpack_batch(data)
-        total, count, activity, penalty = Curved(self, (frames, mask)).sums(
-            self.optimizer.rows_at_once)
+        penalty = tf.add_n(self.losses) if self.losses else tf.zeros_like(loss)
+        if self.cell.activity_l1:
+            # Only a forward pass tells the penalty on activities from the loss.
+            total, count, activity = Curved(self, (frames, mask)).sums(self.optimizer.rows_at_once)
+        else:
+            rows, count = self._num_real(mask, loss.dtype)
+            total, activity = (loss - penalty) * rows, 0.0
         return self._figures.add(total, count, activity, self._of_a_frame(penalty, mask))
 
     def test_step(self, data: _batch.Batch) -> dict[str, tf.Tensor]:
@@ -295,9 +301,13 @@ class SequenceTraining(CurvatureTraining):
             return penalty
         # An objective with a curvature adds it to the loss of a sequence.
         rows, frames = (
-            self._over_replicas(tf.reduce_sum(tf.cast(each, penalty.dtype)))
-            for each in (tf.reduce_any(mask, axis=1), mask))
+            self._over_replicas(each) for each in self._num_real(mask, penalty.dtype))
         return penalty * rows / frames
+
+    def _num_real(self, mask: tf.Tensor, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
+        """How many rows have a real frame, and how many frames are, of a mask (B, T)."""
+        rows = tf.reduce_any(mask, axis=1)
+        return tf.reduce_sum(tf.cast(rows, dtype)), tf.reduce_sum(tf.cast(mask, dtype))
 
     def _over_replicas(self, count: tf.Tensor) -> tf.Tensor:
         """The number of frames or rows in all replicas, at least 1."""

@@ -178,18 +178,18 @@ class Transducer(CellAndHead):
         """
         return Curved(self, self._unpack(data)).objective(self.optimizer)
 
-    def log_batch(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+    def log_batch(self, data: tuple[tf.Tensor, ...], loss: tf.Tensor) -> dict[str, tf.Tensor]:
         """Move the running loss on by a batch.
 
         Args:
             data: inputs, targets and weights.
+            loss: of all rows after the update ().
 
         Returns:
             The running "loss".
         """
-        batch = self._unpack(data)
-        total, _, activity, penalty = Curved(self, batch).sums(self.optimizer.rows_at_once)
-        return self._log(self._mean(total + activity, penalty, batch), batch)
+        share = loss / self.distribute_strategy.num_replicas_in_sync
+        return self._log(share, self._unpack(data))
 
     def test_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
         """The loss of a batch.

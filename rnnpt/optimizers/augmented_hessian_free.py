@@ -81,11 +81,14 @@ class AugmentedHessianFree(CurvatureOptimizer):
         reason = int(self.figures["basis_stop"])
         return REASONS[reason] if reason >= 0 else None
 
-    def update(self, objective: Objective) -> None:
+    def update(self, objective: Objective) -> tf.Tensor:
         """Take one step; where there is none to take, stay, and stop after too many of these.
 
         Args:
             objective: of the present batch, a `CurvedObjective`.
+
+        Returns:
+            The loss of the batch where it leaves the variables ().
         """
         start = objective.values()
         problem = self.problem(objective, start)
@@ -101,6 +104,7 @@ class AugmentedHessianFree(CurvatureOptimizer):
                 "step_length": report.step_length, "gradient_norm": report.gradient_norm},
             "begin with smaller weights or more sequences, or take HessianFree, which has damping",
             {"loss": report.loss, "norm of the gradient": report.gradient_norm})
+        return report.new_loss
 
     def get_config(self) -> dict[str, Any]:
         """Everything the constructor takes.

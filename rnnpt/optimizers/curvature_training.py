@@ -38,11 +38,13 @@ class CurvatureTraining(keras.Model):
         """
 
     @abc.abstractmethod
-    def log_batch(self, data: Any) -> dict[str, tf.Tensor]:
+    def log_batch(self, data: Any, loss: tf.Tensor) -> dict[str, tf.Tensor]:
         """Move the running figures on by a batch that the model has been trained on.
 
         Args:
             data: as of `curved_objective`.
+            loss: of the objective of all rows after the update (), for figures that can do without
+                another forward pass.
 
         Returns:
             The running figures.
@@ -62,8 +64,8 @@ class CurvatureTraining(keras.Model):
         Returns:
             The running figures after it, and those of the optimizer.
         """
-        self.optimizer.minimize(self.curved_objective(data))
-        logs = self.log_batch(data)
+        loss = self.optimizer.minimize(self.curved_objective(data))
+        logs = self.log_batch(data, loss)
         if isinstance(self.optimizer, ReportingOptimizer):
             logs |= self.optimizer.figures
         return logs
@@ -87,7 +89,7 @@ class CurvatureTraining(keras.Model):
     def _train_on_replicas(self, strategy: tf.distribute.Strategy) -> Callable[[Any], Any]:
         replicas = Replicas(strategy, self.trainable_variables, self.curved_objective)
         log = tf.function(
-            lambda data: strategy.run(self.log_batch, args=(data,)),
+            lambda data, loss: strategy.run(self.log_batch, args=(data, loss)),
             reduce_retracing=True, autograph=False)
 
         def train(iterator: Any) -> dict[str, tf.Tensor]:
@@ -99,8 +101,8 @@ class CurvatureTraining(keras.Model):
                         raise StopIteration
                     if data is None:
                         break
-                    self.optimizer.minimize(replicas.objective(data))
-                    names = log(data)
+                    loss = self.optimizer.minimize(replicas.objective(data))
+                    names = log(data, loss)
                     # Here metrics are of all replicas, on one of them of its own rows.
                     logs = {name: figure for name, figure in self.get_metrics_result().items()
                             if name in names} | self.optimizer.figures

@@ -198,11 +198,14 @@ class HessianFree(CurvatureOptimizer):
                 "batch; leave it out, or train a SequenceModel or a model in SecondOrderModel")
         return source
 
-    def update(self, objective: Objective) -> None:
+    def update(self, objective: Objective) -> tf.Tensor:
         """Take one step; where there is none to take, stay, and stop after too many of these.
 
         Args:
             objective: of the present batch, a `CurvedObjective`.
+
+        Returns:
+            The loss of the batch where it leaves the variables ().
         """
         start = objective.values()
         problem, gradient_seconds = timed(lambda: self.problem(objective, start), after=start)
@@ -228,6 +231,7 @@ class HessianFree(CurvatureOptimizer):
             "begin with smaller weights or more sequences, or take a larger damping",
             {"lambda": state.damping, "loss": problem.loss,
              "norm of the gradient": report.gradient_norm})
+        return report.new_loss
 
     def _keep_way(self, path: ConjugatePath) -> None:
         way = tf.stack([tf.cast(column, tf.float64) for column in (

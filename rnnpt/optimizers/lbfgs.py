@@ -170,11 +170,14 @@ class LBFGS(ReportingOptimizer):
                 self.add_variable(shape, dtype=self._dtype, name="position_deltas"),
                 self.add_variable(shape, dtype=self._dtype, name="gradient_deltas"))
 
-    def update(self, objective: Objective) -> None:
+    def update(self, objective: Objective) -> tf.Tensor:
         """Minimise; where there is nothing to gain, stay, and stop after too many of these.
 
         Args:
             objective: of the present batch.
+
+        Returns:
+            The loss of the batch where it leaves the variables ().
         """
         start = objective.values()
 
@@ -198,6 +201,7 @@ class LBFGS(ReportingOptimizer):
                 "gradient_norm": report.gradient_norm},
             "begin with smaller weights, or take one fixed batch without randomness",
             {"loss": report.loss, "norm of the gradient": report.gradient_norm})
+        return report.new_loss
 
     def get_config(self) -> dict[str, Any]:
         """Everything the constructor takes.

@@ -220,13 +220,16 @@ class Nesterov1983(ObjectiveOptimizer):
             self._coefficient = self.add_variable((), name="coefficient")
             self._last_loss = self.add_variable((), name="loss")
 
-    def update(self, objective: Objective) -> None:
+    def update(self, objective: Objective) -> tf.Tensor:
         """Take one step; where there is none to take, stay and fail in the graph.
 
         `fit` of the models then raises a `NoProgressError`.
 
         Args:
             objective: of the present batch.
+
+        Returns:
+            The loss of the batch where it leaves the variables ().
         """
         start = objective.values()
         state = Nesterov1983State(
@@ -255,6 +258,7 @@ class Nesterov1983(ObjectiveOptimizer):
                 self._iterations + 1])
 
         tf.cond(is_found, commit, stop)
+        return state.loss
 
     def get_config(self) -> dict[str, Any]:
         """Everything the constructor takes.

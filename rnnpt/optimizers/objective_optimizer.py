@@ -24,18 +24,24 @@ class ObjectiveOptimizer(keras.optimizers.Optimizer, abc.ABC):
         super().__init__(learning_rate, name=name)
 
     @abc.abstractmethod
-    def update(self, objective: Objective) -> None:
+    def update(self, objective: Objective) -> tf.Tensor:
         """Update the variables once; called when the optimizer is built.
 
         Args:
             objective: of the present batch.
+
+        Returns:
+            The loss of the batch where it leaves the variables ().
         """
 
-    def minimize(self, objective: Objective) -> None:
+    def minimize(self, objective: Objective) -> tf.Tensor:
         """Update the variables once, and count the update.
 
         Args:
             objective: of the present batch.
+
+        Returns:
+            The loss of the batch where it leaves the variables ().
 
         Raises:
             ValueError: on one of several replicas.
@@ -47,8 +53,9 @@ class ObjectiveOptimizer(keras.optimizers.Optimizer, abc.ABC):
                 "on one device, or take an optimizer with a curvature")
         if not self.built:
             self.build(objective.variables)
-        self.update(objective)
+        loss = self.update(objective)
         self._iterations.assign_add(1)
+        return loss
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Make the optimizer's own variables.

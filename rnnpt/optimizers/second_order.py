@@ -132,9 +132,9 @@ class SecondOrderModel(CurvatureTraining):
             outputs = self(x, training=True)
             return self.compute_loss(x, y, outputs, sample_weight, training=True)
 
-        self.optimizer.minimize(Objective(self.trainable_variables, loss))
+        final_loss = self.optimizer.minimize(Objective(self.trainable_variables, loss))
         restore()
-        logs = self.log_batch(data)
+        logs = self.log_batch(data, final_loss)
         if isinstance(self.optimizer, ReportingOptimizer):
             logs |= self.optimizer.figures
         return logs
@@ -181,11 +181,12 @@ class SecondOrderModel(CurvatureTraining):
             penalty_of if penalized else None, self.non_trainable_variables,
             hidden_of if recurrent else None)
 
-    def log_batch(self, data: Any) -> dict[str, tf.Tensor]:
+    def log_batch(self, data: Any, loss: tf.Tensor) -> dict[str, tf.Tensor]:
         """Move the running figures on by a batch, and what is drawn at random.
 
         Args:
             data: a batch, as Keras gives it.
+            loss: not used: metrics need the outputs, and the loss of `compile` is another.
 
         Returns:
             The running figures.

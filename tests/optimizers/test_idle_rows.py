@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnnpt import models
+from rnnpt import cells, heads, models
 from rnnpt.optimizers import HessianFree
 from tests.catalogue import make_batch
 
@@ -22,16 +22,19 @@ def with_idle_rows() -> dict[str, np.ndarray]:
     return found | {"starts": np.ones(9, bool)}
 
 
-def make_model(optimizer: HessianFree) -> models.RNN:
+def make_model(optimizer: HessianFree, activity_l1: float = 0.0) -> models.SequenceModel:
     """Returns a model with a penalty on weights."""
-    model = models.RNN(num_hidden=4, seed=3)
+    kernel, recurrent, readout = (keras.initializers.GlorotUniform(seed) for seed in range(3))
+    model = models.SequenceModel(
+        cells.SimpleCell(4, "tanh", kernel, recurrent, activity_l1=activity_l1),
+        heads.BernoulliHead(), readout_initializer=readout)
     model.build_for(BATCH["frames"].shape[-1])
     model.cell.kernel.regularizer = keras.regularizers.L2(0.1)
     model.compile(optimizer)
     return model
 
 
-def fit(optimizer: HessianFree, batch: dict[str, np.ndarray]) -> tuple[models.RNN, dict]:
+def fit(optimizer: HessianFree, batch: dict[str, np.ndarray]) -> tuple[models.SequenceModel, dict]:
     model = make_model(optimizer)
     return model, model.fit(batch, batch_size=9, epochs=2, shuffle=False, verbose=0).history
 
@@ -85,15 +88,18 @@ def test_a_batch_of_nothing_else_is_refused():
         model.fit(batch | {"mask": np.zeros_like(batch["mask"])}, batch_size=9, verbose=0)
 
 
-def test_the_logged_loss_is_the_objective_of_a_frame():
-    model = make_model(optimizer := HessianFree())
+@pytest.mark.parametrize("activity_l1", [0.0, 0.1])
+def test_the_logged_figures_are_those_after_the_update(activity_l1):
+    model = make_model(optimizer := HessianFree(), activity_l1)
     model.fit(BATCH, batch_size=4, verbose=0)
     logged = model.fit(
         BATCH, batch_size=4, verbose=0, validation_data=with_idle_rows()).history
-    # One after the update, the other with as many sequences and as many frames.
+    # The objective of a frame; validation has as many sequences and as many frames.
     expected = float(model.curved_objective(BATCH).value()) * 4 / BATCH["mask"].sum()
     assert logged["loss"][0] == pytest.approx(expected, rel=1e-5)
     assert logged["val_loss"][0] == pytest.approx(expected, rel=1e-5)
+    assert logged["log_likelihood"][0] == pytest.approx(
+        logged["val_log_likelihood"][0], rel=1e-5)
     assert logged["loss"][0] > 1.001 * -logged["log_likelihood"][0]
     assert int(optimizer.iterations) == 2
 

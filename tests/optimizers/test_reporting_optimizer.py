@@ -52,6 +52,8 @@ def test_the_loss_falls_far_and_a_run_goes_on_from_its_variables(name):
     ended = go_on(model, 2)
     losses = begun["loss"] + ended["loss"]
     assert (np.diff(losses) <= 1e-6).all() and losses[-1] < 0.8 * losses[0]
+    assert losses[-1] == pytest.approx(
+        model.evaluate(BATCH, batch_size=8, verbose=0, return_dict=True)["loss"], rel=1e-6)
     assert set(model.optimizer.FIGURES) <= set(begun)
     if name == "AugmentedHessianFree":
         assert model.optimizer.stop_reason == "the most steps that were allowed"
