@@ -11,7 +11,7 @@ from rnnpt.whole_file import write_bytes, written_beside
 
 #: How the picture shows runs: with structural damping or without, and by the other settings.
 COLORS, LINES = {"False": "C3", "True": "C2"}, ("s--", "^:", "o-", "D-.", "v-", "P--")
-WAY = ("start", "boost", "ratio_of")
+WAY = ("start", "boost", "ratio_of", "curriculum")
 
 
 def plot(table: ResultTable, path: Path) -> None:
@@ -37,6 +37,7 @@ def plot(table: ResultTable, path: Path) -> None:
         layout="constrained")
     for column, name in enumerate(problems):
         for structural, *way in kinds:
+            *_, curriculum = way
             rows = [row for row in table.rows if row["problem"] == name
                     and kind(row) == (structural, *way)]
             lengths = sorted({int(row["num_steps"]) for row in rows})
@@ -51,7 +52,8 @@ def plot(table: ResultTable, path: Path) -> None:
             axes[0, column].plot(
                 lengths, [np.mean(counts) if counts else np.nan for counts in solved], style,
                 label=("structural damping" if structural == "True" else "without")
-                + ", {} start, boost {}, ratio of the {}".format(*way))
+                + ", {} start, boost {}, ratio of the {}".format(*way)
+                + (f", after {curriculum}" if curriculum else ""))
             axes[1, column].plot(
                 lengths, [1 - len(counts) / len(group)
                           for counts, group in zip(solved, groups)], style)
@@ -75,13 +77,14 @@ def write_table(table: ResultTable, path: Path) -> None:
         "# Problems of long memory by Hessian-free steps, run by run", "",
         f"From [{table.path.name}]({table.path.name}), which has the command of each run, by "
         "`python examples/hessian_free_problem.py --plot`.", "",
-        "| problem | T | structural damping | start | boost | ratio of | seed | outcome "
-        "| test error | updates | minibatches of 1,000 | seconds |", "|" + "---|" * 12]
+        "| problem | T | after | structural damping | start | boost | ratio of | seed | outcome "
+        "| test error | updates | minibatches of 1,000 | seconds |", "|" + "---|" * 13]
     for row in sorted(table.rows, key=lambda row: (
             list(PROBLEMS).index(row["problem"]), int(row["num_steps"]), row["start"],
-            row["structural_damping"], row["boost"], row["ratio_of"], int(row["seed"]))):
+            row["structural_damping"], row["boost"], row["ratio_of"], row["curriculum"],
+            int(row["seed"]))):
         lines.append(
-            f"| {row['problem']} | {row['num_steps']} "
+            f"| {row['problem']} | {row['num_steps']} | {row['curriculum']} "
             f"| {'yes' if row['structural_damping'] == 'True' else 'no'} | {row['start']} "
             f"| {float(row['boost']):g} | {row['ratio_of']} | {row['seed']} | {row['outcome']} "
             f"| {float(row['test_error']):.3g} | {row['updates']} "

@@ -16,6 +16,9 @@ the states, and of the gradient, is kept over T steps, not only a few.
 way off a plateau, where lambda has fallen far, fewer of the longest updates are wasted.
 `--ratio_of last` lets the last iterate of conjugate gradients say so, as `HessianFree` does by
 default, and not the step, which stays the default here, so that the commands of older rows hold.
+`--curriculum 50` first learns the problem over 50 steps, and then begins over T with that network
+and an optimizer without a past; several lengths are learned one after the other. The row counts
+them all.
 
 A run ends when less than 1 % of validation sequences are wrong, or after 50,000 minibatches, or
 after `--minutes`, which the row tells; then the test set is read once. The same command goes on
@@ -128,6 +131,39 @@ def training_batches(
     return problem.batches(GRADIENT_MINIBATCHES * arguments.rows, arguments.seed, start)
 
 
+def learn(
+    num_steps: int, arguments: argparse.Namespace, folder: Path, before: Progress | None
+) -> Progress:
+    """Train a network over one length.
+
+    Args:
+        num_steps: the length.
+        arguments: of the command.
+        folder: of the run over this length.
+        before: the end of the run over a shorter one, if there was one.
+
+    Returns:
+        The end of the run, which counts what went before.
+    """
+    problem = PROBLEMS[arguments.problem](num_steps=num_steps)
+    parts = 1 if arguments.problem == "mem5" else GRADIENT_MINIBATCHES
+    progress = Progress(
+        folder, problem, arguments, lambda logs: parts + logs["cg_steps"] + OTHER_PRODUCTS)
+    model = make_model(problem, arguments)
+    model.compile(make_optimizer(problem, arguments))
+    model.optimizer.build(model.trainable_variables)
+    if before is not None:
+        model.set_weights(before.model.get_weights())
+        progress.figures = before.figures
+        progress.save(model)
+    progress.resume(model)
+    done = progress.figures["updates"]
+    model.fit(
+        training_batches(problem, arguments, done), steps_per_epoch=1, initial_epoch=done,
+        epochs=done + arguments.most_minibatches, shuffle=False, verbose=0, callbacks=[progress])
+    return progress
+
+
 def run(arguments: argparse.Namespace, table: ResultTable) -> None:
     """Train one network, and put its row into the table.
 
@@ -135,24 +171,24 @@ def run(arguments: argparse.Namespace, table: ResultTable) -> None:
         arguments: of the command.
         table: to add to.
     """
-    key = {name: getattr(arguments, name) for name in KEY}
+    lengths = [*arguments.curriculum, arguments.num_steps]
+    key = {name: getattr(arguments, name) for name in KEY} | {
+        "curriculum": " ".join(str(length) for length in arguments.curriculum)}
     if table.has(**key):
         print("this run is in the table")
         return
+    folder = arguments.checkpoints / "-".join(str(value) for value in key.values())
+    folders = [folder / str(length) for length in lengths]
+    reached = max((place for place, each in enumerate(folders) if each.exists()), default=0)
+    progress = None
+    for length, each in list(zip(lengths, folders))[reached:]:
+        progress = learn(length, arguments, each, progress)
+        if progress.outcome != "solved":
+            break
+    assert progress is not None
     problem = PROBLEMS[arguments.problem](num_steps=arguments.num_steps)
-    name = "-".join(str(value) for value in key.values())
-    parts = 1 if arguments.problem == "mem5" else GRADIENT_MINIBATCHES
-    progress = Progress(
-        arguments.checkpoints / name, problem, arguments,
-        lambda logs: parts + logs["cg_steps"] + OTHER_PRODUCTS)
     model = make_model(problem, arguments)
-    model.compile(make_optimizer(problem, arguments))
-    model.optimizer.build(model.trainable_variables)
-    progress.resume(model)
-    done = progress.figures["updates"]
-    model.fit(
-        training_batches(problem, arguments, done), steps_per_epoch=1, initial_epoch=done,
-        epochs=done + arguments.most_minibatches, shuffle=False, verbose=0, callbacks=[progress])
+    model.set_weights(progress.model.get_weights())
     final = problem.test_set()
     outputs = answers(model, final)
     table.add(
@@ -181,6 +217,8 @@ def parse() -> argparse.Namespace:
                         help="of lambda, after a bad step")
     parser.add_argument("--ratio_of", choices=["step", "last"], default="step",
                         help="iterate whose reduction ratio moves lambda")
+    parser.add_argument("--curriculum", type=int, nargs="+", default=[], metavar="LENGTH",
+                        help="to learn before T, the shortest first")
     parser.add_argument("--minutes", type=float, default=30.0, help="of one run, in all")
     parser.add_argument("--most_minibatches", type=int, default=MOST_MINIBATCHES)
     parser.add_argument("--units", type=int, default=100)
@@ -197,6 +235,10 @@ def parse() -> argparse.Namespace:
         arguments.problem = arguments.problem or "add"
         arguments.num_steps, arguments.units, arguments.rows = 10, 20, 20
         arguments.most_minibatches = 60
+    lengths = [*arguments.curriculum, arguments.num_steps]
+    if lengths != sorted(set(lengths)):
+        parser.error("--curriculum must be lengths that grow and stay below --num_steps, got "
+                     f"{arguments.curriculum} and {arguments.num_steps}; leave it out for none")
     if arguments.problem is None and not arguments.plot:
         parser.error("--problem must be given, got none; or --plot to draw the table")
     return arguments

@@ -73,6 +73,17 @@ class Progress(keras.callbacks.Callback):
                 variable.assign(stored[f"array_{place}"])
             self.figures = json.loads(str(stored["figures"]))
 
+    def save(self, model: models.Transducer) -> None:
+        """Writes what `resume` reads.
+
+        Args:
+            model: built and compiled.
+        """
+        with written_beside(self.folder / "checkpoint.npz") as path:
+            np.savez(path, figures=json.dumps(self.figures), **{
+                f"array_{place}": keras.ops.convert_to_numpy(variable)
+                for place, variable in enumerate(self._variables(model))})
+
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Starts the clock.
 
@@ -97,10 +108,7 @@ class Progress(keras.callbacks.Callback):
         row = {**figures, "error": error, **{name: value for name, value in logs.items()
                                              if not name.endswith("_seconds")}}
         print("  ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
-        with written_beside(self.folder / "checkpoint.npz") as path:
-            np.savez(path, figures=json.dumps(figures), **{
-                f"array_{place}": keras.ops.convert_to_numpy(variable)
-                for place, variable in enumerate(self._variables(self.model))})
+        self.save(self.model)
         if self.problem.is_solved(outputs, self.validation):
             self.outcome = "solved"
         elif figures["minibatches"] >= self.arguments.most_minibatches:

@@ -44,6 +44,33 @@ def test_a_stopped_run_goes_on_to_the_end_of_an_unbroken_one(call, capsys):
     assert capsys.readouterr().out == "this run is in the table\n"
 
 
+def test_a_curriculum_goes_on_with_the_network_of_the_shorter_length(call, monkeypatch):
+    monkeypatch.setattr(
+        datasets.Memorization5Bit, "is_solved", lambda problem, *_: problem.num_steps == 8)
+    arguments = ("--problem", "mem5", "--curriculum")
+    whole, = call(*arguments, "8")
+    assert (whole["curriculum"], whole["outcome"]) == ("8", "failed")
+    # One update over 8 steps, and one over 10.
+    stopped, = call(*arguments, "8", "--minutes", "0", folder="other")
+    assert (stopped["outcome"], stopped["updates"]) == ("out of time", "2")
+    Path(stopped["command"].split("--output ")[1].split()[0]).unlink()
+    resumed, = call(*arguments, "8", folder="other")
+    same = ("outcome", "test_error", "updates", "minibatches")
+    assert {name: resumed[name] for name in same} == {name: whole[name] for name in same}
+    # Nothing is learned over 10 steps where 7 are too many.
+    short, = call(*arguments, "7", "--minutes", "0", folder="third")
+    assert (short["outcome"], short["updates"]) == ("out of time", "1")
+    assert short["test_error"] != stopped["test_error"]
+
+
+def test_a_curriculum_that_does_not_grow_to_the_length_is_refused(call, capsys):
+    for lengths in (["10"], ["9", "8"]):
+        with pytest.raises(SystemExit):
+            call("--curriculum", *lengths)
+        assert "--curriculum must be lengths that grow and stay below --num_steps, got " in (
+            capsys.readouterr().err)
+
+
 def test_the_orthogonal_start_keeps_every_direction_and_the_small_one_some(monkeypatch):
     example = load("hessian_free_problem")
 
@@ -62,7 +89,7 @@ def test_the_table_is_drawn_and_written(call, tmp_path):
     call("--problem", "mem5", "--no-structural_damping", "--start", "small", "--boost", "3",
          "--ratio_of", "last", "--plot")
     assert (tmp_path / "one" / "table.png").read_bytes().startswith(b"\x89PNG")
-    assert "\n| mem5 | 10 | no | small | 3 | last | 0 | " in (
+    assert "\n| mem5 | 10 |  | no | small | 3 | last | 0 | " in (
         tmp_path / "one" / "table.md").read_text(encoding="utf-8")
 
 
